@@ -24,7 +24,7 @@ LAYERS = {
     "synonyms": set(),
     "filesystem": {"errors", "commands"},
     "engine": {"names", "errors", "defaults", "columns", "words", "posteriors"},
-    "specs": {"names", "errors", "defaults", "parts", "words", "posteriors", "synonyms"},
+    "specs": {"names", "errors", "defaults", "parts", "words", "wording", "posteriors", "synonyms"},
     "data": {"names", "errors", "redaction", "commands", "filesystem"},
     "store": {"names", "errors", "redaction", "commands", "filesystem"},
     "report": {"names", "errors", "columns", "describe", "parts", "words", "wording", "commands"},

@@ -69,7 +69,7 @@ def train(
     files = request.read_files()
     if request.is_study(files):
         what = "The options ask for several runs, but dregcli.train trains one."
-        raise UsageError(what, where="seeds, estimator", hint="give one seed and one estimator")
+        raise UsageError(what, where="seeds, or a list of values", hint="give one seed and one value for each option")
     if resume is None:
         if trust_code:
             what = "trust_code is about the code that a run keeps: it needs resume with the run."

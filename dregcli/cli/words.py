@@ -64,15 +64,19 @@ def _presets(context: typer.Context, incomplete: str) -> list[str]:
 def _objectives(context: typer.Context, incomplete: str) -> list[str]:
     from dregcli.parts import known_words
 
-    return list(known_words()[0])
+    return _listed(known_words()[0], incomplete)
 
 
 def _estimators(context: typer.Context, incomplete: str) -> list[str]:
-    """Return the estimators; in a list with commas, only the last word is completed."""
     from dregcli.parts import known_words
 
+    return _listed(known_words()[1], incomplete)
+
+
+def _listed(words: Iterable[str], incomplete: str) -> list[str]:
+    """Return words that may end a list with commas: only the last one is completed."""
     before = "".join(incomplete.rpartition(",")[:2])
-    return [before + name for name in known_words()[1]]
+    return [before + word for word in words]
 
 
 def _folder(context: typer.Context, option: str) -> Path | None:
@@ -83,7 +87,7 @@ def _folder(context: typer.Context, option: str) -> Path | None:
 
 def _any_of(*words: str) -> Words:
     def given(context: typer.Context, incomplete: str) -> list[str]:
-        return list(words)
+        return _listed(words, incomplete)
 
     return given
 

@@ -109,8 +109,7 @@ class _Parts:
             for kind, of_kind in words.items()
             for key, word in of_kind.items()
         )
-        pairs = {group.key: (words["objective"][group.key], words["estimator"][group.key]) for group in groups}
-        names, left_out = _named(groups, pairs)
+        names, left_out = named_settings(groups)
         settings = {
             group.key: {name: text for name in names if (text := shown_value(name, group.experiment.get(name)))}
             for group in groups
@@ -188,8 +187,11 @@ class _Parts:
         return found
 
 
-def _named(groups: Sequence[Group], pairs: Mapping[str, tuple[str, str]]) -> tuple[list[str], list[str]]:
-    """Return the settings that labels name, and the ones that differ and are left out."""
+def named_settings(groups: Sequence[Group]) -> tuple[list[str], list[str]]:
+    """Return the settings that tell groups apart, without objective and estimator; and those that differ besides.
+
+    The latter follow from other settings, such as the split from the data set.
+    """
     differing = [name for name in differing_names(groups) if name not in ("objective", "estimator")]
     if "dataset" in differing:  # other data sets always differ in these as well
         differing = [name for name in differing if name not in ("data_checksum", "split_convention")]
@@ -197,10 +199,8 @@ def _named(groups: Sequence[Group], pairs: Mapping[str, tuple[str, str]]) -> tup
     left_out: list[str] = []
 
     def kinds(of: Iterable[str]) -> int:
-        shown = [
-            (pairs[group.key], *(shown_value(name, group.experiment.get(name)) for name in of)) for group in groups
-        ]
-        return len(set(shown))
+        every = ("objective", "estimator", *of)
+        return len({tuple(shown_value(name, group.experiment.get(name)) for name in every) for group in groups})
 
     for name in differing:
         if name in _SECONDARY:

@@ -85,10 +85,14 @@ def all_pairs(values: Mapping[str, Mapping[int, float]]) -> list[Paired]:
         values: bounds by the group's key and by seed, nats per example; larger is better.
     """
     keys = list(values)
-    found = [_pair(a, b, values[a], values[b]) for i, a in enumerate(keys) for b in keys[i + 1 :]]
-    adjusted = holm([each.p for each in found])
+    return judged_together([_pair(a, b, values[a], values[b]) for i, a in enumerate(keys) for b in keys[i + 1 :]])
+
+
+def judged_together(pairs: Sequence[Paired]) -> list[Paired]:
+    """Return pairs with the verdicts that hold for all of them together; earlier verdicts do not count."""
+    adjusted = holm([each.p for each in pairs])
     tests = sum(p is not None for p in adjusted)
-    return [_judged(each, p, tests) for each, p in zip(found, adjusted, strict=True)]
+    return [_judged(replace(each, needed=None), p, tests) for each, p in zip(pairs, adjusted, strict=True)]
 
 
 def _pair(a: str, b: str, of_a: Mapping[int, float], of_b: Mapping[int, float]) -> Paired:
@@ -126,7 +130,7 @@ def _judged(pair: Paired, adjusted: float | None, tests: int) -> Paired:
         return replace(pair, adjusted=adjusted, verdict="higher" if pair.difference > 0.0 else "lower")
     deviation = pair.stderr * math.sqrt(len(pair.seeds))
     needed = seeds_needed(pair.difference, deviation, level=LEVEL / tests)
-    return replace(pair, adjusted=adjusted, needed=needed)
+    return replace(pair, adjusted=adjusted, needed=needed, verdict="undecided")
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:

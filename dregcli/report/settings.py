@@ -107,6 +107,11 @@ def shown_name(name: str, *, is_short: bool) -> str:
     return _SHORT_NAMES.get(name, usual) if is_short else usual
 
 
+def setting_name(name: str) -> str:
+    """Return the name of a setting where it stands alone, such as ``K`` or ``dataset``."""
+    return shown_name(name, is_short=False) or name.replace("_", "-")
+
+
 def shown_setting(name: str, value: str, *, is_short: bool) -> str:
     """Return a setting as a label shows it."""
     word = shown_name(name, is_short=is_short)

@@ -130,6 +130,18 @@ def shown_pairs(found: Comparison) -> Sequence[Paired]:
 
 def pairs_table(found: Comparison, labels: Mapping[str, str], pairs: Sequence[Paired]) -> Table:
     """Return a table with one row per pair of groups: the difference, and the verdict on it."""
+    return table_of_pairs(f"paired over seeds: {found.measure.text}", labels, pairs, tests=found.tests)
+
+
+def table_of_pairs(title: str, labels: Mapping[str, str], pairs: Sequence[Paired], *, tests: int) -> Table:
+    """Return a table with one row per pair of groups.
+
+    Args:
+        title: title of the table.
+        labels: labels of the groups, by key.
+        pairs: the pairs.
+        tests: number of tests for which the p-values are adjusted.
+    """
     columns = [
         Column("difference", numeric=False),
         Column("nats ± s.e."),
@@ -149,10 +161,10 @@ def pairs_table(found: Comparison, labels: Mapping[str, str], pairs: Sequence[Pa
         )
         for pair in pairs
     ]
-    tests = f"the {found.tests} tested pairs" if found.tests > 1 else "the one tested pair"
+    of_all = f"the {tests} tested pairs" if tests > 1 else "the one tested pair"
     notes = [
         "t: nats / s.e. p and the interval follow from it by Student's t, with one degree of freedom fewer than "
-        f"shared seeds, for each pair alone. p (Holm): p adjusted for {tests}, so that the chance of any false "
+        f"shared seeds, for each pair alone. p (Holm): p adjusted for {of_all}, so that the chance of any false "
         "verdict is at most 5 %."
     ]
     if any(pair.verdict == "undecided" for pair in pairs):
@@ -161,7 +173,6 @@ def pairs_table(found: Comparison, labels: Mapping[str, str], pairs: Sequence[Pa
             "80 %."
         )
     tested = any(pair.adjusted is not None for pair in pairs)
-    title = f"paired over seeds: {found.measure.text}"
     return Table(title, tuple(columns), tuple(rows), tuple(notes if tested else []))
 
 

@@ -34,7 +34,15 @@ from dregcli.specs.binarisation import WORDS as BINARISATIONS
 from dregcli.specs.execution import AUTO, STRICT, Inflation, Positive
 from dregcli.specs.layers import usual_in_words
 from dregcli.specs.models import PROGRAMS
-from dregcli.specs.shown import Panel, Shown, layer_sizes, number_or_numbers, number_or_word, values_by_name
+from dregcli.specs.shown import (
+    Panel,
+    Shown,
+    joined,
+    layer_sizes,
+    number_or_numbers,
+    number_or_word,
+    values_by_name,
+)
 
 OBJECTIVES, ESTIMATORS = known_words()
 
@@ -117,7 +125,6 @@ class Settings(BaseModel, frozen=True):
             Panel.MODEL,
             "NAME=VALUE",
             "the constructor's",
-            several=True,
             typed_all=values_by_name,
             option="model-option",
             must_be="a value by its name, such as latent_dim=16, in a file: [model-options]",
@@ -139,6 +146,7 @@ class Settings(BaseModel, frozen=True):
             "N,N,...",
             usual_in_words("hidden"),
             layer_sizes,
+            has_commas=True,
             must_be="layer sizes such as 200,200 or 200,200/100,100, in a file [200, 200] or "
             "[[200, 200], [100, 100]]",
         ),
@@ -153,6 +161,7 @@ class Settings(BaseModel, frozen=True):
             "N,N,...",
             usual_in_words("latent_dim"),
             number_or_numbers,
+            has_commas=True,
             must_be="a whole number from 1, or one for each of several stochastic layers, such as 100,50; in a file "
             "50 or [100, 50]",
         ),
@@ -177,15 +186,20 @@ class Settings(BaseModel, frozen=True):
         description=f"{_one_of(OBJECTIVES)}; with parameters: vr-iwae:alpha=0.3, or 'vr-iwae:alpha=.99->0@1000' for "
         "one that changes in 1000 steps.",
     )
-    estimator: Annotated[
-        str | Words, Shown(Panel.OBJECTIVE, "WORD", several=True, must_be="a word such as dreg, or a list of words")
-    ] = Field(
+    estimator: Annotated[str, Shown(Panel.OBJECTIVE, "WORD")] = Field(
         default="dreg",
         description=f"{_one_of(ESTIMATORS)}; or a pair such as rws/dreg. `dreg estimators` lists all pairs.",
     )
     k: Annotated[Positive, Shown(Panel.OBJECTIVE)] = Field(default=DEFAULT_K, description="Samples per example.")
-    prior_gradient: Annotated[AnyPriorGradient, Shown(Panel.OBJECTIVE)] = Field(
-        default=PriorGradient.SCORE,
+    prior_gradient: Annotated[
+        AnyPriorGradient | Auto,
+        Shown(
+            Panel.OBJECTIVE,
+            must_be=f"{AUTO}, {_one_of(PriorGradient)}",
+            auto="auto takes blend where that is possible, otherwise score.",
+        ),
+    ] = Field(
+        default=AUTO,
         description=f"{_one_of(PriorGradient)}: how the gradient of a learned prior is computed; a fixed prior has "
         "none.",
     )
@@ -195,7 +209,14 @@ class Settings(BaseModel, frozen=True):
     )
     track_estimators: Annotated[
         str | Words,
-        Shown(Panel.OBJECTIVE, "WORDS", "none", must_be="words with commas between, such as stl,dreg"),
+        Shown(
+            Panel.OBJECTIVE,
+            "WORDS",
+            "none",
+            has_commas=True,
+            typed_all=joined,
+            must_be="words with commas between, such as stl,dreg",
+        ),
     ] = Field(
         default=(),
         description="Also log gradient variance and SNR of these estimators, such as stl,rws/dreg.",
@@ -238,7 +259,7 @@ class Settings(BaseModel, frozen=True):
         "checkpoint.",
     )
     # Typer reads 0-4 as -4, so that the text is kept until all faults are found.
-    seed: Annotated[int, Shown(Panel.OPTIMISATION, "INTEGER", typed=number_or_word)] = Field(
+    seed: Annotated[int, Shown(Panel.OPTIMISATION, "INTEGER", typed=number_or_word, has_commas=True)] = Field(
         default=0, ge=0, lt=2**63, description="Random seed for training."
     )
 
@@ -339,7 +360,7 @@ class Settings(BaseModel, frozen=True):
 
 
 class RunOptions(Settings, frozen=True):
-    """A request for a run: ``auto``, epochs, several estimators and seeds are allowed."""
+    """A request for a run: ``auto``, epochs and seeds are allowed."""
 
     dataset: str = DatasetName.DIGITS.value
     split_convention: str | None = None
@@ -348,10 +369,17 @@ class RunOptions(Settings, frozen=True):
     epochs: Annotated[Positive | None, Shown(Panel.OPTIMISATION)] = Field(
         default=None, description="Passes over the data, instead of --steps."
     )
-    seeds: Annotated[str | None, Shown(Panel.OPTIMISATION, "SEEDS", must_be='a text such as "0-4" or "0,2,5-7"')] = (
-        Field(
-            default=None, description="Run a study: one run for each seed, such as 0-4 or 0,2,5-7, and then a report."
-        )
+    seeds: Annotated[
+        str | None,
+        Shown(
+            Panel.OPTIMISATION,
+            "SEEDS",
+            has_commas=True,
+            typed_all=joined,
+            must_be='a text such as "0-4" or "0,2,5-7"',
+        ),
+    ] = Field(
+        default=None, description="Run a study: one run for each seed, such as 0-4 or 0,2,5-7, and then a report."
     )
     spec_version: Literal[1] | None = Field(default=None, description="Set by a run's spec.json.")
 

@@ -1,7 +1,7 @@
 """From typed options to the options of a run: merge the layers of options, and collect all faults of their values."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
@@ -18,7 +18,7 @@ from dregcli.synonyms import did_you_mean, meant
 
 _DATA_OPTIONS = ("data_checksum", "split_convention")
 
-_TYPED_ONLY = ("name", "preset", "config", "resume", "runs_dir", "data_dir")
+_TYPED_ONLY = ("name", "preset", "config", "sweep", "resume", "runs_dir", "data_dir")
 """Options of ``dreg train`` that are no settings of the run."""
 
 _SCREENING_OPTIONS = ("screen_inflation", "screen_precision")
@@ -32,7 +32,18 @@ def flag(field: str) -> str:
 def merge_options(
     flags: Mapping[str, Any], config: Mapping[str, Any], preset: Mapping[str, Any] | str | None
 ) -> tuple[RunOptions, list[Fault]]:
-    """Merge options by precedence: flag > config > preset > default. A flag with the value None was not given.
+    """Merge options by precedence: flag > config > preset > default; see ``merge_layers``.
+
+    Raises:
+        UsageError: the file of a preset cannot be read.
+    """
+    below, faults = (preset, list[Fault]()) if isinstance(preset, Mapping) else read_preset(preset)
+    options, found = merge_layers([flags, config, below])
+    return options, faults + found
+
+
+def merge_layers(layers: Sequence[Mapping[str, Any]]) -> tuple[RunOptions, list[Fault]]:
+    """Merge layers of options, the strongest first: the flags, in which None means not given, and then files.
 
     ``steps`` and ``epochs`` have the same meaning, and so have ``seed`` and ``seeds``: the stronger layer counts. If
     a stronger layer names another data set or another split, the data options of weaker layers are dropped. If it
@@ -42,16 +53,16 @@ def merge_options(
 
     Returns:
         The options, and all faults. A value with a fault is replaced by the default of its field.
-
-    Raises:
-        UsageError: the file of a preset cannot be read.
     """
-    below, faults = (preset, list[Fault]()) if isinstance(preset, Mapping) else read_preset(preset)
-    given = {key: value for key, value in flags.items() if value is not None}
-    config = _of_a_file(config, given)
-    below = _of_a_file(below, {**config, **given})
+    flags, *files = layers
+    given = [{key: value for key, value in flags.items() if value is not None}]
+    stronger: Mapping[str, Any] = given[0]
+    for file in files:
+        given.append(dict(_of_a_file(file, stronger)))
+        stronger = {**given[-1], **stronger}
+    faults: list[Fault] = []
     options: dict[str, Any] = {}
-    for layer in (below, config, given):
+    for layer in reversed(given):
         faults += [
             Fault(other, f"give --{one} or --{other}, not both.")
             for one, other in SAME_MEANING

@@ -26,7 +26,8 @@ class Shown:
         default: the default in words, if it depends on other settings.
         typed: turns the typed text into a value. An invalid text is returned unchanged, and refused later together
             with all other faults. None means the type of the field.
-        several: whether the user can give the option several times.
+        has_commas: whether a comma can be a part of one value. Further values of such an option need the option
+            again, and in a file they are a list of texts as they are typed: a list of numbers is one value there.
         typed_all: turns all texts of an option that was given several times into one value, like ``typed``.
         option: name of the option, if it is not the name of the field.
         must_be: description of a valid value for the message, if the type has several forms.
@@ -37,7 +38,7 @@ class Shown:
     metavar: str | None = None
     default: str | None = None
     typed: Callable[[str], object] | None = None
-    several: bool = False
+    has_commas: bool = False
     typed_all: Callable[[list[str]], object] | None = None
     option: str | None = None
     must_be: str | None = None
@@ -75,10 +76,20 @@ def number_or_numbers(text: str) -> int | tuple[int, ...] | str:
     return numbers if further else first
 
 
-def values_by_name(texts: list[str]) -> dict[str, str] | str:
-    """Turn ``["depth=2", "width=64"]`` into values by name; return the first text of another form unchanged."""
+def joined(texts: list[str]) -> str:
+    """Turn several lists of words into one list: ``["0-2", "5"]`` into ``0-2,5``."""
+    return ",".join(texts)
+
+
+def values_by_name(texts: list[str]) -> dict[str, str | list[str]] | str:
+    """Turn ``["depth=2", "width=64"]`` into values by name; return the first text of another form unchanged.
+
+    A name that was given several times has the list of its values, as in a file.
+    """
+    found: dict[str, list[str]] = {}
     for text in texts:
-        name, equals, _ = text.partition("=")
+        name, equals, value = text.partition("=")
         if not (name and equals):
             return text
-    return {name: value for name, _, value in (text.partition("=") for text in texts)}
+        found.setdefault(name, []).append(value)
+    return {name: values if len(values) > 1 else values[0] for name, values in found.items()}

@@ -18,7 +18,7 @@ from dregcli.engine.sampling import prior_images, seen_pixels
 from dregcli.errors import DatasetMissing, RunNotFound, UsageError
 from dregcli.names import Split
 from dregcli.store import checkpoints
-from tests.support.cli import SMALL, run
+from tests.support.cli import SMALL, run, typed
 
 MORE = {
     "generative": (),
@@ -35,7 +35,7 @@ def store(tmp_path_factory) -> Path:
     for name, more in MORE.items():
         small = list(SMALL) if name != "linear" else [*SMALL[:6], *SMALL[8:]]
         words = ["train", *small, *more, "--name", name, "--final-eval", "none", "--runs-dir", folder, "--quiet"]
-        assert main([str(word) for word in words]) == 0
+        assert main(typed(*words)) == 0
     return folder
 
 

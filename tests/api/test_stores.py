@@ -12,7 +12,7 @@ import dregcli
 from dregcli.api.frames import Frame, frame_of
 from dregcli.cli.main import main
 from dregcli.errors import RunNotFound, UsageError
-from tests.support.cli import SMALL
+from tests.support.cli import SMALL, typed
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def root(tmp_path_factory) -> Path:
     more = ("--model", "linear-gaussian", "--binarisation", "none", "--likelihood", "gaussian")
     for name, words in {"a": SMALL, "b": (*SMALL[:6], *SMALL[8:], *more)}.items():
         words = ["train", *words, "--name", name, "--runs-dir", folder, "--final-eval", "test", "--quiet"]
-        assert main([str(word) for word in words]) == 0
+        assert main(typed(*words)) == 0
     assert main(["runs", "tag", "a", "--add", "paper", "--runs-dir", str(folder)]) == 0
     (folder / "c/v001").mkdir(parents=True)
     return folder

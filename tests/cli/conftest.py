@@ -13,6 +13,7 @@ import pytest
 from dregcli.cli.main import main
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
+from tests.support.cli import typed
 from tests.support.no_figures import no_figures
 
 
@@ -47,7 +48,7 @@ def ready(tmp_path: Path, once) -> Callable[..., Run]:
     """``ready(*arguments, name=...)``: what ``dreg train`` makes of these arguments, in the test's own store."""
 
     def copied(*arguments: object, name: str) -> Run:
-        words = [str(argument) for argument in arguments]
+        words = typed(*arguments)
 
         def train(store: Path) -> None:
             assert main(["train", *words, "--name", name, "--runs-dir", str(store), "--quiet"]) == 0

@@ -58,6 +58,8 @@ OF_SETTINGS = {
     f"eval {NAME}/v001 {OTHER}/": [f"{OTHER}/v001", f"{OTHER}/v002"],
     "eval x --split ": ["train", "valid", "test"],
     "train --lat": ["--latent-dim"],
+    "train --objective iwae,rw": ["iwae,rws"],
+    "train --model vae,co": ["vae,conv"],
     "train --objective=v": ["vr-iwae"],
     "train --estimator stl --estimator dreg-": [each for each in ESTIMATORS if each.startswith("dreg-")],
     "train --track-estimators stl,ovi": ["stl,ovis", "stl,ovis-mc"],

@@ -19,7 +19,7 @@ from typing import Final
 from dregcli.cli.main import UNEXPECTED, main
 from dregcli.store.runs import RunStore
 from tests.crash.harness import differences
-from tests.support.cli import SMALL
+from tests.support.cli import SMALL, typed
 
 DONE, STOPPED = "done", "stopped"
 STEPS: Final = 30
@@ -45,7 +45,7 @@ class Expected:
 def _dreg(root: Path, *words: object) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main([*map(str, words), "--runs-dir", str(root)])
+        code = main(typed(*words, "--runs-dir", root))
     return code, out.getvalue(), err.getvalue()
 
 

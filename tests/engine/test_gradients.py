@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from dregcli.engine.estimators.dreg import Dreg
 from dregcli.engine.execution import gaussian_batch
 from dregcli.engine.execution.row_pass import GaussianRowPass
 from dregcli.engine.execution.weighing import PairWeigh, RowWeights
+from dregcli.engine.models.structured import StructuredVae
+from dregcli.engine.models.vae import Vae
 from dregcli.engine.pairs import Pair, all_pairs, estimators_of, resolve_pair
 from tests.support.dense import dense_gradients
 from tests.support.every_pair import checked_pairs
@@ -33,11 +36,16 @@ CASES = [(name, k) for name in ("vae", "structured") for k in (1, 2, 5)] + [(nam
 """A model and K: at few samples for every setting of each pair, at 16 for its default setting."""
 
 
+@cache
+def subject(name: str, k: int) -> tuple[Vae | StructuredVae, Tensor, Tensor]:
+    model = MODELS[name].build()
+    return model, *small_batch(model, k=k)
+
+
 def faults(name: str, pair: Pair, k: int, *, crossed: bool | None = None) -> dict[str, float]:
     """Networks whose gradient is not the oracle's, and how far it is off; ``value`` for the objective's."""
     case = MODELS[name]
-    model = case.build()
-    pixels, noise = small_batch(model, k=k)
+    model, pixels, noise = subject(name, k)
     found = dense_gradients(model, pixels, noise, pair)
     expected = naive_gradients(model, pixels, noise, pair, crossed=case.crossed if crossed is None else crossed)
     off = off_networks(found.model, expected.model) | off_networks(found.posterior, expected.posterior)

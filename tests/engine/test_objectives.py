@@ -13,14 +13,14 @@ from dregcli.engine.objectives.miwae import Miwae
 from dregcli.engine.objectives.vr_iwae import VrIwae
 from dregcli.engine.words import word_of
 from tests.support.naive_values import naive_values
+from tests.support.sweep import swept
 
 K = (1, 2, 3, 6)
-CASES = [
-    pytest.param(setting, k, id=f"{word_of(setting)}-k{k}")
-    for k in K
-    for entry in OBJECTIVES.values()
-    for setting in entry.settings(k)
-]
+CASES = [(setting, k) for k in K for entry in OBJECTIVES.values() for setting in entry.settings(k)]
+
+
+def named(objective: Objective, k: int) -> str:
+    return f"{word_of(objective)}-k{k}"
 
 
 def log_weights(k: int, batch: int = 3, spread: float = 2.0) -> torch.Tensor:
@@ -41,7 +41,7 @@ def close(found: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(found.detach(), expected.detach(), rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize(("objective", "k"), CASES)
+@swept("objective, k", CASES, named=named)
 def test_terms_are_the_derivatives_of_the_naive_values(objective: Objective, k: int) -> None:
     log_w = log_weights(k).requires_grad_()
     of_model, of_posterior = naive_values(objective)
@@ -61,12 +61,12 @@ def test_terms_are_the_derivatives_of_the_naive_values(objective: Objective, k: 
     close(terms.dscore, own_derivative(score, log_w))
 
 
-@pytest.mark.parametrize(("objective", "k"), CASES)
+@swept("objective, k", CASES, named=named)
 def test_linear_says_that_dscore_is_0(objective: Objective, k: int) -> None:
     assert objective.is_linear(k) == bool((objective.terms(log_weights(k)).dscore.abs() < 1e-12).all())
 
 
-@pytest.mark.parametrize(("objective", "k"), [case for case in CASES if case.values[0].is_function])
+@swept("objective, k", [case for case in CASES if case[0].is_function], named=named)
 def test_replacing_one_weight_at_a_time(objective: FunctionObjective, k: int) -> None:
     log_w, replacement = log_weights(k), log_weights(k + 10)[:k]
     value, _ = naive_values(objective)

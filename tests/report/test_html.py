@@ -140,6 +140,7 @@ def test_it_tells_everything_that_the_terminal_tells(text: str) -> None:
         "Figures",
         "Evaluations",
         "Bias and variance of gradients",
+        "Along one setting",
         "Settings",
         "Runs",
         "Environment",

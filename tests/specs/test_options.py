@@ -82,8 +82,14 @@ def test_a_schema_describes_every_field(config: bool) -> None:
     required = {"dataset", "data_checksum", "split_convention", "steps"}
     assert set(schema.get("required", [])) == (set() if config else required)
     assert schema["additionalProperties"] is False
+    several = {field for field, entry in schema["properties"].items() if '"minItems": 1' in json.dumps(entry)}
+    assert several >= ({"k", "lr", "estimator", "hidden", "model", "model_options"} if config else set())
+    assert not several & {"seed", "seeds", "threads", "log_every", "track_estimators", "parent"}
+    assert bool(several) == config
     words = {field for field, entry in schema["properties"].items() if "auto" in json.dumps(entry)}
-    assert words == ({"device", "threads", "backward", "k_chunk", "compile", "eval_every"} if config else set())
+    assert words == (
+        {"device", "threads", "backward", "k_chunk", "compile", "eval_every", "prior_gradient"} if config else set()
+    )
 
 
 def test_what_can_only_be_typed_is_refused_in_a_file_with_the_way_to_type_it() -> None:

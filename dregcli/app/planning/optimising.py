@@ -10,6 +10,7 @@ from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.words import parse_scheduled, word_of
 from dregcli.errors import Fault, SpecError
 from dregcli.names import PriorGradient, Split
+from dregcli.specs.execution import AUTO
 from dregcli.specs.options import RunOptions
 from dregcli.specs.resolve import flag
 from dregcli.specs.run import RunSpec
@@ -46,8 +47,8 @@ def optimisation_faults(
             faults.append(Fault(flag(field), message))
     if options.kl_warmup:
         faults += _kl_faults(options, tracked)
-    if options.prior_gradient != PriorGradient.SCORE:
-        faults += _prior_faults(options)
+    if options.prior_gradient not in (AUTO, PriorGradient.SCORE):
+        faults += prior_faults(options)
     if (last := _steps_of_schedule(options.objective)) > steps:
         message = f"'{options.objective}' changes for {counted(last, 'step')}, but the run has only {steps:,}"
         faults.append(Fault("objective", f"{message}: write @{steps}, or give --steps {last} or more."))
@@ -64,17 +65,16 @@ def _steps_of_schedule(word: str) -> int:
     return 0
 
 
-def _prior_faults(options: RunOptions) -> list[Fault]:
+def prior_faults(options: RunOptions) -> list[Fault]:
     """Return the faults of another gradient of the prior than its score, as far as no model is needed to see them."""
     faults: list[Fault] = []
     if options.kl_warmup:
         message = f"is not possible during a KL warm-up: leave --kl-warmup out, got {options.kl_warmup:,}."
         faults.append(Fault("prior-gradient", message))
-    if isinstance(options.estimator, str):
-        objective, estimator = split_pair(options.estimator)
-        with suppress(SpecError):  # reported with the words
-            start = parse_scheduled(objective or options.objective).start
-            faults += theta_faults(resolve_pair(start, estimator, options.k))
+    objective, estimator = split_pair(options.estimator)
+    with suppress(SpecError):  # reported with the words
+        start = parse_scheduled(objective or options.objective).start
+        faults += theta_faults(resolve_pair(start, estimator, options.k))
     return faults
 
 
@@ -82,13 +82,12 @@ def _kl_faults(options: RunOptions, tracked: Sequence[str]) -> list[Fault]:
     """Return the faults of pairs whose gradient is not known while the KL part has less weight."""
     names: list[str] = []
     for word in (options.estimator, *tracked):
-        if isinstance(word, str):
-            objective, estimator = split_pair(word)
-            pair = (objective or options.objective, estimator)
-            with suppress(SpecError):  # reported with the words
-                first = word_of(parse_scheduled(pair[0]).start)
-                if not resolve_pair(first, pair[1], options.k).can_be_tempered:
-                    names.append("/".join(pair))
+        objective, estimator = split_pair(word)
+        pair = (objective or options.objective, estimator)
+        with suppress(SpecError):  # reported with the words
+            first = word_of(parse_scheduled(pair[0]).start)
+            if not resolve_pair(first, pair[1], options.k).can_be_tempered:
+                names.append("/".join(pair))
     if not names:
         return []
     message = f"is not possible with {', '.join(dict.fromkeys(names))}: no gradient is known for a part of the KL. "

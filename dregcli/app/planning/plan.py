@@ -1,6 +1,6 @@
 """Plan a run: return its spec and its data, or report every fault of the options at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from dregcli.data.dataset import Dataset
 from dregcli.engine.estimators import Expectation
 from dregcli.engine.pairs import Pair, estimators_of, resolve_pair
 from dregcli.engine.words import parse_scheduled, word_of
-from dregcli.errors import Fault
+from dregcli.errors import DregError, Fault
 from dregcli.names import Promise
 from dregcli.specs.options import RunOptions
 from dregcli.specs.run import RunSpec
@@ -44,7 +44,17 @@ class Plan:
             listener.warn(warning)
 
 
-def resolve_plan(options: RunOptions, data_dir: Path, found: Sequence[Fault] = (), code: Code | None = None) -> Plan:
+Load = Callable[[RunOptions, Path], tuple[Dataset | None, DregError | None, list[Fault]]]
+"""Loads the data set that options name, as ``load_asked`` does."""
+
+
+def resolve_plan(
+    options: RunOptions,
+    data_dir: Path,
+    found: Sequence[Fault] = (),
+    code: Code | None = None,
+    load: Load = load_asked,
+) -> Plan:
     """Load the data of a run and resolve its options.
 
     Args:
@@ -52,6 +62,7 @@ def resolve_plan(options: RunOptions, data_dir: Path, found: Sequence[Fault] = (
         data_dir: the data folder.
         found: faults found before, which are reported together with the new ones.
         code: code of the model, if it is known already; None means the code that ``options.model`` names.
+        load: loads the data set.
 
     Raises:
         SpecError: all faults at once.
@@ -60,7 +71,7 @@ def resolve_plan(options: RunOptions, data_dir: Path, found: Sequence[Fault] = (
         DeviceUnavailable: there is no fault, but the device is missing.
     """
     named = not any(fault.field == "dataset" for fault in found)
-    dataset, missing, of_data = load_asked(options, data_dir) if named else (None, None, [])
+    dataset, missing, of_data = load(options, data_dir) if named else (None, None, [])
     of_code: list[Fault] = []
     if code is None and not any(fault.field == "model" for fault in found):
         code, of_code = asked_code(options)

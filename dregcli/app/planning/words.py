@@ -1,6 +1,6 @@
 """Convert objective and estimator from the user's words to the spec's words: one setting has one spelling."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -72,9 +72,15 @@ def last_objective(spec: RunSpec) -> Objective:
     return parse_scheduled(spec.objective).at(spec.steps - 1)
 
 
-def label_of(spec: RunSpec) -> str:
-    """Return the pair and the seed of a run as people read them, such as ``iwae/dreg, seed 2``."""
-    return f"{shown_word(spec.objective)}/{shown_word(spec.estimator)}, seed {spec.seed}"
+def label_of(spec: RunSpec, settings: Sequence[str] = ()) -> str:
+    """Return the pair and the seed of a run as people read them, such as ``iwae/dreg, seed 2``.
+
+    Args:
+        spec: spec of the run.
+        settings: further settings, such as ``K=16`` in ``iwae/dreg K=16, seed 2``.
+    """
+    pair = f"{shown_word(spec.objective)}/{shown_word(spec.estimator)}"
+    return f"{' '.join([pair, *settings])}, seed {spec.seed}"
 
 
 def run_name(spec: RunSpec) -> str:

@@ -52,6 +52,7 @@ def page_of(
         parts += [_part(section, word, found)] if several else found
     sections = [
         *parts,
+        results.along(report.along, report.labels),
         _joined(report.sections, lambda each: origins.specs(each.groups, each.labels)),
         _joined(report.sections, lambda each: origins.runs(each.groups, each.labels, of_runs, time_to=time_to)),
         origins.environments(groups, of_runs),

@@ -7,6 +7,7 @@ from dregcli.app.reporting.report import Report
 from dregcli.columns import at_floor
 from dregcli.names import Split
 from dregcli.report.aggregate import Aggregate
+from dregcli.report.along import Along
 from dregcli.report.comparison import Comparison
 from dregcli.report.groups import Group
 from dregcli.report.layers import OfLayer
@@ -30,6 +31,7 @@ def report_json(report: Report, *, time_to: float | None) -> dict[str, Any]:
             for section in report.sections
             for each in section.comparisons
         ],
+        "along": [_along(each) for each in report.along],
         "warnings": report.warnings,
         "left_out": report.left_out,
     }
@@ -115,6 +117,23 @@ def _tracked(group: Group) -> dict[str, Any]:
 
 def _floored(found: Aggregate, floor: float | None) -> dict[str, bool]:
     return {} if floor is None else {"at_floor": at_floor(found.mean, floor)}
+
+
+def _along(found: Along) -> dict[str, Any]:
+    """Return the comparisons along one setting, line by line."""
+    return {
+        "setting": found.setting,
+        "lines": [
+            {
+                "groups": [
+                    {"group": group.key, "value": group.experiment.get(found.setting)} for group in line.groups
+                ],
+                "measure": vars(line.comparison.measure) if line.comparison else None,
+                "pairs": [{**vars(pair), "seeds": list(pair.seeds)} for pair in line.pairs],
+            }
+            for line in found.lines
+        ],
+    }
 
 
 def _comparison(found: Comparison) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dregcli.app.loading.stored import is_with_its_code, spec_of
 from dregcli.app.reporting.renames import stored_renames
 from dregcli.errors import DregError, RunNotFound
 from dregcli.report.aggregate import Aggregate
+from dregcli.report.along import Along, along_settings
 from dregcli.report.comparison import Comparison
 from dregcli.report.groups import Group, RunRow, group_rows
 from dregcli.report.labels import Rename
@@ -17,6 +18,7 @@ from dregcli.report.sections import ReportSection, sections_of
 from dregcli.report.series import Metrics
 from dregcli.report.settings import with_model_options
 from dregcli.report.warnings import warnings_of
+from dregcli.specs.models import OF_MODELS
 from dregcli.specs.run import experiment_of, group_hash, spelt_out
 from dregcli.store.results import ResultKind
 from dregcli.store.run import Run
@@ -42,17 +44,29 @@ class Report:
         warnings: warnings that a reader must see.
         left_out: everything that could not be read, with the reason.
         runs: the runs that could be read, by path.
+        along: comparisons along each setting in which groups differ, all else equal.
     """
 
     sections: list[ReportSection]
     warnings: list[str]
     left_out: list[str]
     runs: dict[str, Run]
+    along: list[Along]
 
     @property
     def groups(self) -> list[Group]:
         """The groups of all sections."""
         return [group for section in self.sections for group in section.groups]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of all groups, by key; they begin with the section's title if there are several sections."""
+        several = len(self.sections) > 1
+        return {
+            key: f"{section.title}: {label}" if several else label
+            for section in self.sections
+            for key, label in section.labels.items()
+        }
 
 
 def make_report(references: Sequence[str], *, runs_dir: Path, renames: Sequence[Rename] = ()) -> Report:
@@ -88,7 +102,7 @@ def make_report(references: Sequence[str], *, runs_dir: Path, renames: Sequence[
         raise RunNotFound(what, where=str(runs_dir), hint="name another run")
     sections = sections_of(group_rows(rows), [*renames, *stored_renames(runs_dir)])
     warnings = [*_unused(renames, sections), *warnings_of(sections)]
-    return Report(sections, warnings, left_out, runs)
+    return Report(sections, warnings, left_out, runs, along_settings(sections, OF_MODELS))
 
 
 def _unused(renames: Sequence[Rename], sections: Sequence[ReportSection]) -> list[str]:

@@ -1,6 +1,6 @@
 """Where the runs of a study can be trained, other than on this machine: a table with one launcher a place."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Final, Protocol
 
 from dregcli.app.common.interrupts import StopRequest
@@ -13,6 +13,8 @@ from dregcli.app.studies.worker import Order, Outcome
 from dregcli.engine.device import Device
 from dregcli.errors import Fault
 from dregcli.names import Place
+from dregcli.specs.run import RunSpec
+from dregcli.store.runs import RunStore
 from dregcli.wording import listed
 
 
@@ -39,6 +41,19 @@ class Elsewhere(Protocol):
 
     def device(self, request: TrainRequest) -> Device:
         """Return the device of a run whose ``--device`` is ``auto``; this machine need not have it."""
+        ...
+
+    def foretold(self, specs: Sequence[RunSpec], request: TrainRequest, store: RunStore) -> list[str]:
+        """Say in sentences how ``carry_out`` would have runs trained; nothing is handed over.
+
+        Args:
+            specs: the runs that are missing.
+            request: the request, with the options of this launcher.
+            store: the store of the runs.
+
+        Raises:
+            DregError: the cluster does not answer.
+        """
         ...
 
     def carry_out(

@@ -10,7 +10,8 @@ from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.words import spread_pair
 from dregcli.app.studies.elsewhere import WHERE, faults_of_place
 from dregcli.app.studies.outcome import StudyResult
-from dregcli.app.studies.plan import name_faults, plan_study
+from dregcli.app.studies.plan import StudyPlan, name_faults, plan_study
+from dregcli.app.studies.preview import Preview, preview_run, preview_study
 from dregcli.app.studies.request import Files, TrainRequest
 from dregcli.app.studies.study import run_study
 from dregcli.app.training.resuming import resume_plan
@@ -19,11 +20,12 @@ from dregcli.commands import command
 from dregcli.engine.device import planning_for, threads, using_threads
 from dregcli.errors import Fault, SpecError, UsageError
 from dregcli.names import Place
-from dregcli.specs.resolve import merge_options
+from dregcli.specs.axes import grid_of
+from dregcli.specs.resolve import flag, merge_options, setting_faults
 from dregcli.specs.run import RunSpec
 from dregcli.store.runs import RunStore
 
-__all__ = ["StudyResult", "TrainRequest", "TrainResult", "launch", "print_config"]
+__all__ = ["StudyResult", "TrainRequest", "TrainResult", "launch", "preview", "print_config"]
 
 
 def launch(
@@ -50,22 +52,16 @@ def launch(
     files = _files(request)
     elsewhere = WHERE.get(request.on)
     if elsewhere or request.is_study(files):
-        jobs = max(1, request.jobs or 1)
-        number = elsewhere.threads(request) if elsewhere else max(1, threads() // jobs)
-        device = elsewhere.device(request) if elsewhere else None
-        with using_threads(number), planning_for(device):  # --threads auto takes the number that torch has now
-            study = plan_study(request, files, data_dir)
-        carry_out = partial(elsewhere.carry_out, request=request, listener=listener) if elsewhere else None
-        awaits = elsewhere is None or elsewhere.awaits
+        study = _planned(request, files, data_dir)
         return run_study(
             study,
             store=store,
             data_dir=data_dir,
             argv=argv,
             listener=listener,
-            jobs=request.at_once if elsewhere else jobs,
-            carry_out=carry_out,
-            awaits=awaits,
+            jobs=request.at_once if elsewhere else max(1, request.jobs or 1),
+            carry_out=partial(elsewhere.carry_out, request=request, listener=listener) if elsewhere else None,
+            awaits=elsewhere is None or elsewhere.awaits,
         )
     plan = plan_run(request, files, data_dir)
     return start(plan, name=request.name, store=store, argv=argv, listener=listener)
@@ -90,10 +86,47 @@ def print_config(request: TrainRequest, *, data_dir: Path, listener: Listener) -
     files = _files(request)
     if request.is_study(files):
         what = "--print-config prints one run, but a study has several."
-        raise UsageError(what, where="--seeds, --estimator", hint="give one --seed and one --estimator")
+        hint = "give one --seed and one value for each option; or see all runs: --dry-run in place of --print-config"
+        raise UsageError(what, where="--seeds, a list of values, or --sweep", hint=hint)
     plan = plan_run(request, files, data_dir)
     plan.warn(listener)
     return plan.spec
+
+
+def preview(request: TrainRequest, *, runs_dir: Path, data_dir: Path, listener: Listener) -> Preview:
+    """Resolve a request, and say what the store has of its runs already; nothing is trained.
+
+    Args:
+        request: the request.
+        runs_dir: the store.
+        data_dir: the data folder.
+        listener: receives the warnings.
+
+    Raises:
+        UsageError: the request continues a run.
+        Other errors: see ``dregcli.app.studies.plan.plan_study`` and ``dregcli.app.planning.plan.resolve_plan``.
+    """
+    if request.resume is not None:
+        what = "--dry-run shows the runs that a command would begin, but --resume continues a run."
+        raise UsageError(what, where="--resume", hint=command("runs", "show", request.resume))
+    _refuse_end_alone(request)
+    files, store = _files(request), RunStore(runs_dir)
+    if elsewhere := WHERE.get(request.on):
+        found = preview_study(_planned(request, files, data_dir), store, listener)
+        missing = [each.combination.spec for each in found.runs if each.state in ("new", "interrupted")]
+        return replace(found, elsewhere=tuple(elsewhere.foretold(missing, request, store)))
+    if request.is_study(files):
+        return preview_study(_planned(request, files, data_dir), store, listener)
+    return preview_run(plan_run(request, files, data_dir), request.name, store, listener)
+
+
+def _planned(request: TrainRequest, files: Files, data_dir: Path) -> StudyPlan:
+    """Plan a study for the machines that will train it; see ``dregcli.app.studies.plan.plan_study``."""
+    elsewhere = WHERE.get(request.on)
+    number = elsewhere.threads(request) if elsewhere else max(1, threads() // max(1, request.jobs or 1))
+    device = elsewhere.device(request) if elsewhere else None
+    with using_threads(number), planning_for(device):  # --threads auto takes the number that torch has now
+        return plan_study(request, files, data_dir)
 
 
 def _files(request: TrainRequest) -> Files:
@@ -103,7 +136,7 @@ def _files(request: TrainRequest) -> Files:
     if request.jobs is not None and request.jobs < 1:
         faults.append(Fault("jobs", f"must be at least 1, got {request.jobs}."))
     elif (request.jobs or 1) > 1 and request.on is Place.LOCAL and not request.is_study(files):
-        message = "is about the runs of a study, but this is one run: give --seeds or several --estimator too."
+        message = "is about the runs of a study, but this is one run: give --seeds, or several values for an option."
         faults.append(Fault("jobs", message))
     return replace(files, faults=[*files.faults, *faults, *faults_of_place(request)])
 
@@ -140,11 +173,13 @@ def plan_run(request: TrainRequest, files: Files, data_dir: Path) -> Plan:
 def _resume(
     request: TrainRequest, reference: str, *, store: RunStore, data_dir: Path, argv: list[str], listener: Listener
 ) -> TrainResult:
-    beside = [f"--{word}" for word in ("name", "preset", "config") if getattr(request, word) is not None]
+    beside = [f"--{word}" for word in ("name", "preset", "config", "sweep") if getattr(request, word) is not None]
     beside += ["--jobs"] if request.jobs is not None else []
     beside += [f"--on {request.on}"] if request.on is not Place.LOCAL else []
     beside += ["--seeds"] if request.options.get("seeds") is not None else []
-    beside += ["several --estimator"] if isinstance(request.flags.get("estimator"), list) else []
+    grid = grid_of([request.flags])
+    lists = [*(flag(axis.name) for axis in grid.axes), *(fault.field for fault in grid.faults)]
+    beside += [f"several --{name}" for name in dict.fromkeys(lists)]
     if beside:
         what = f"{' and '.join(beside)} cannot be given with --resume: a resumed run keeps its name and spec."
         raise UsageError(what, hint=command("train", "--resume", reference))
@@ -152,8 +187,9 @@ def _resume(
         what = "--steps cannot be given with --end, which takes no more steps."
         raise UsageError(what, where="--steps", hint=command("train", "--resume", reference, "--end"))
     flags, contradiction = spread_pair(request.flags)
-    if contradiction:
-        raise SpecError(contradiction, hint="leave these options out")
+    given = {key: value for key, value in flags.items() if value is not None}
+    if faults := [*contradiction, *setting_faults(**given)]:
+        raise SpecError(faults, hint="correct these options, or leave them out")
     run = find_run_to_resume(store, reference, listener)
     plan = resume_plan(run, flags, data_dir, trust=request.trust_code, listener=listener)
     return resume(run, plan, store=RunStore.of(run), argv=argv, listener=listener, end=request.end)

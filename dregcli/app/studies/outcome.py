@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Final
 
 from dregcli.app.common.on_disk import run_versions
-from dregcli.app.planning.words import label_of
 from dregcli.app.reporting.report import Report
 from dregcli.errors import DregError
 from dregcli.names import RunStatus
@@ -62,11 +61,6 @@ class StudyRun:
     held: bool = False
     queued: str | None = None
 
-    @property
-    def label(self) -> str:
-        """The pair and the seed, such as ``iwae/dreg, seed 2``."""
-        return label_of(self.spec)
-
 
 @dataclass(frozen=True)
 class StudyResult:
@@ -76,12 +70,14 @@ class StudyResult:
         runs: one entry for each combination, in the order of the study.
         report: report on these runs; None if there is no run.
         runs_dir: the store of the runs.
+        labels: of each run what tells it from the others, such as ``iwae/dreg K=16, seed 2``.
         handed_over: whether this command has only handed the runs over to a cluster, and does not wait for them.
     """
 
     runs: tuple[StudyRun, ...]
     report: Report | None
     runs_dir: Path
+    labels: tuple[str, ...]
     handed_over: bool = False
 
     @property

@@ -1,22 +1,30 @@
 """Plan the runs of a study, or report the faults of all runs at once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dregcli.app.models.code import Code
-from dregcli.app.planning.plan import resolve_plan
-from dregcli.app.planning.words import canonical_words, label_of, run_name, spread_pair
+from dregcli.app.planning.load_data import load_asked
+from dregcli.app.planning.plan import Plan, resolve_plan
+from dregcli.app.planning.run_data import RunData
+from dregcli.app.planning.words import label_of, run_name
+from dregcli.app.studies.asked import Asked, AskedGrid, asked_grid
+from dregcli.app.studies.faults import PAIR, Faults
+from dregcli.app.studies.repeats import Key, key_of
 from dregcli.app.studies.request import Files, TrainRequest
-from dregcli.app.training.resuming import FREE
 from dregcli.data.dataset import Dataset
 from dregcli.errors import DregError, Fault, SpecError, UsageError
-from dregcli.specs.number_lists import parse_seeds
+from dregcli.report.settings import shown_setting, shown_value, with_model_options
+from dregcli.specs.axes import size_fault, value_in_words
 from dregcli.specs.options import RunOptions
-from dregcli.specs.resolve import merge_options
+from dregcli.specs.resolve import flag
 from dregcli.specs.run import RunSpec
 from dregcli.store.layout import check_name
+
+_HINT: Final = "correct the above; every option is shown by: dreg train --help"
 
 
 @dataclass(frozen=True)
@@ -27,16 +35,21 @@ class Combination:
         spec: spec of the run.
         warnings: warnings about ``auto`` decisions.
         free: options of ``dregcli.app.training.resuming.FREE`` that an interrupted run gets when it continues.
+        code: code of the model; None for a built-in network.
+        settings: values of the settings in which the runs of the study differ, apart from objective, estimator and
+            seed, as texts by the name of the setting.
     """
 
     spec: RunSpec
     warnings: tuple[str, ...]
     free: Mapping[str, Any]
+    code: Code | None
+    settings: Mapping[str, str]
 
     @property
     def label(self) -> str:
-        """The pair and the seed, such as ``iwae/dreg, seed 2``."""
-        return label_of(self.spec)
+        """The pair, the settings in which runs differ, and the seed, such as ``iwae/dreg K=16, seed 2``."""
+        return label_of(self.spec, [shown_setting(*each, is_short=False) for each in self.settings.items()])
 
 
 @dataclass(frozen=True)
@@ -45,42 +58,45 @@ class StudyPlan:
 
     Attributes:
         combinations: runs seed by seed, so that a stopped study already has pairs of runs.
-        dataset: data set of all runs.
+        datasets: the data sets of the runs, by name and split; runs share them.
         name: name of all runs; None means default names.
-        code: code of the model of all runs; None for a built-in network.
     """
 
     combinations: tuple[Combination, ...]
-    dataset: Dataset
+    datasets: Mapping[tuple[str, str], Dataset]
     name: str | None
-    code: Code | None = None
+
+    def data(self, combination: Combination) -> RunData:
+        """Return the data of one run. They are copied to the device when the run first uses them."""
+        spec = combination.spec
+        return RunData(self.datasets[spec.dataset, spec.split_convention], spec)
 
 
-@dataclass
-class _Faults:
-    """Faults of combinations, each once, with the combinations that have it."""
+class _Loader:
+    """Loads each data set once, and reads the code of each model once.
 
-    asked: Sequence[str]
-    common: list[Fault]
-    by_fault: dict[Fault, list[str]] = field(default_factory=dict[Fault, list[str]])
+    So all runs have the same code, also if it is edited meanwhile.
+    """
 
-    def add(self, name: str, faults: Sequence[Fault]) -> None:
-        for fault in faults:
-            self.by_fault.setdefault(fault, []).append(name)
+    def __init__(self) -> None:
+        self._data: dict[tuple[str, str | None], tuple[Dataset | None, DregError | None, list[Fault]]] = {}
+        self._code: dict[str, Code | None] = {}
 
-    def reported(self) -> list[Fault]:
-        """Return all faults; a fault of only some combinations begins with their names."""
-        of_all = [fault for fault, has_it in self.by_fault.items() if len(has_it) == len(self.asked)]
-        of_some = [
-            Fault(f"{', '.join(has_it)}: {fault.field}", fault.message)
-            for fault, has_it in self.by_fault.items()
-            if fault not in of_all and fault not in self.common
-        ]
-        return [*dict.fromkeys([*self.common, *of_all]), *of_some]
+    def load(self, options: RunOptions, data_dir: Path) -> tuple[Dataset | None, DregError | None, list[Fault]]:
+        key = (options.dataset, options.split_convention)
+        if key not in self._data:
+            self._data[key] = load_asked(options, data_dir)
+        return self._data[key]
+
+    def plan(self, asked: Asked, data_dir: Path) -> Plan:
+        word = asked.options.model
+        plan = resolve_plan(asked.options, data_dir, asked.faults, self._code.get(word), self.load)
+        self._code[word] = plan.code
+        return plan
 
 
 def plan_study(request: TrainRequest, files: Files, data_dir: Path) -> StudyPlan:
-    """Resolve every run of a study: each estimator at each seed.
+    """Resolve every run of a study: each combination of the values of its options, at each seed.
 
     Args:
         request: the request.
@@ -91,90 +107,96 @@ def plan_study(request: TrainRequest, files: Files, data_dir: Path) -> StudyPlan
         SpecError: the faults of all runs at once.
         DatasetMissing: there is no fault, but the data are missing.
     """
-    options, faults = merge_options(request.flags, files.config, files.preset)
-    seeds, of_seeds = parse_seeds(options.seeds) if options.seeds is not None else (None, [])
-    words = [options.estimator] if isinstance(options.estimator, str) else options.estimator
-    of_words = [] if words else [Fault("estimator", "is empty: a study needs at least one estimator.")]
-    asked = [_options_of(word, request, files, by_seeds=seeds is not None) for word in words]
-    names = [_named(dict(each.options)) for each in asked]
     of_name = name_faults(request.name) if request.name is not None else []
-    found = _Faults(names, [*files.faults, *faults, *of_seeds, *of_words, *_twice(asked), *of_name])
-    templates: list[Combination] = []
-    dataset: Dataset | None = None
-    code: Code | None = None
+    layers = request.grids(files)
+    common = [*files.faults, *(fault for grid in layers for fault in grid.faults), *of_name]
+    if too_many := size_fault(sum(grid.size for grid in layers)):
+        raise SpecError([*common, *too_many], hint=_HINT)
+    grids = [asked_grid(grid) for grid in layers]
+    common += [fault for grid in grids for fault in grid.faults]
+    common += size_fault(sum(len(grid.asked) * len(grid.seeds or (0,)) for grid in grids))
+    asked = [each for grid in grids for each in grid.asked.values()]
+    found = Faults(_names(asked), common)
+    loader = _Loader()
+    plans: dict[int, Plan] = {}
     missing: DregError | None = None
-    for name, each in zip(names, asked, strict=True):
+    for number, each in enumerate(asked):
         try:
-            # The code of the model is read once, so that all runs have the same, also if it is edited meanwhile.
-            plan = resolve_plan(each.options, data_dir, each.faults, code)
+            plans[number] = loader.plan(each, data_dir)
         except SpecError as error:
-            found.add(name, error.faults)
+            found.add(number, error.faults)
         except DregError as error:
             missing = missing or error
-        else:
-            # The data are the same for all runs, and are kept once.
-            dataset = plan.data.dataset
-            code = plan.code
-            templates.append(Combination(plan.spec, plan.warnings, each.free))
     if all_faults := found.reported():
-        raise SpecError(all_faults, hint="correct the above; every option is shown by: dreg train --help")
+        raise SpecError(all_faults, hint=_HINT)
     if missing:
         raise missing
-    assert dataset is not None
-    for template in templates:
-        check_name(request.name or run_name(template.spec))
-    by_seed = zip(*(_at_seeds(template, seeds) for template in templates), strict=True)
-    return StudyPlan(tuple(each for of_seed in by_seed for each in of_seed), dataset, request.name, code)
+    for plan in plans.values():
+        check_name(request.name or run_name(plan.spec))
+    if idle := _without_effect(grids, list(plans.values())):
+        raise SpecError(idle, hint=_HINT)
+    datasets = {(each.spec.dataset, each.spec.split_convention): each.data.dataset for each in plans.values()}
+    return StudyPlan(_combinations(grids, list(plans.values())), datasets, request.name)
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """Options of one estimator's runs at any seed, and their faults from before they were resolved."""
-
-    options: RunOptions
-    faults: list[Fault]
-
-    @property
-    def free(self) -> dict[str, Any]:
-        # A default that nobody gave changes nothing of a run that is continued.
-        return {key: getattr(self.options, key) for key in FREE if key in self.options.model_fields_set}
-
-
-def _options_of(word: object, request: TrainRequest, files: Files, *, by_seeds: bool) -> _Asked:
-    """Return the options as if ``dreg train`` named only this estimator."""
-
-    def at_any_seed(layer: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in layer.items() if key != "seeds" and not (by_seeds and key == "seed")}
-
-    layers = [at_any_seed(layer) for layer in (request.flags, files.config, files.preset)]
-    named = False
-    for layer in layers:  # the strongest first
-        # Replace the list of estimators by this word. A list in a weaker layer does not count.
-        if isinstance(layer.get("estimator"), list):
-            if named:
-                del layer["estimator"]
-            else:
-                layer["estimator"] = word
-        named = named or layer.get("estimator") is not None
-    (flags, config, preset), contradictions = zip(*map(spread_pair, layers), strict=True)
-    options, faults = merge_options(flags, config, preset)
-    return _Asked(options, [*(fault for each in contradictions for fault in each), *faults])
+def _combinations(grids: Sequence[AskedGrid], plans: Sequence[Plan]) -> tuple[Combination, ...]:
+    """Return the runs, seed by seed. A run that several combinations describe is given once."""
+    asked = [(each, grid.seeds) for grid in grids for each in grid.asked.values()]
+    settings = _settings([plan.spec for plan in plans], [each for each, _ in asked])
+    of_all = [
+        _at_seeds(Combination(plan.spec, plan.warnings, each.free, plan.code, shown), seeds)
+        for plan, (each, seeds), shown in zip(plans, asked, settings, strict=True)
+    ]
+    found: dict[Key, Combination] = {}
+    for each in (each for of_seed in zip_longest(*of_all) for each in of_seed if each is not None):
+        found.setdefault(key_of(each.spec), each)
+    return tuple(found.values())
 
 
-def _named(options: Mapping[str, Any]) -> str:
-    """Return the pair as typed, such as ``iwae/dreg``; the words may not be valid."""
-    return f"{options['objective']}/{options['estimator']}"
+def _at_seeds(template: Combination, seeds: Sequence[int] | None) -> list[Combination]:
+    """Copy a combination for each seed; only the seed changes, because no check and no ``auto`` depends on it."""
+    if seeds is None:
+        return [template]
+    return [replace(template, spec=template.spec.model_copy(update={"seed": seed})) for seed in seeds]
 
 
-def _twice(asked: Sequence[_Asked]) -> list[Fault]:
-    """Return a fault for each pair that is given more than once, also in different words."""
-    seen: set[str] = set()
+def _settings(specs: Sequence[RunSpec], asked: Sequence[Asked]) -> list[dict[str, str]]:
+    """Return, for each run, the settings that the user varied and in which the runs differ; see ``Combination``."""
+    varied = dict.fromkeys("steps" if name == "epochs" else name for each in asked for name in each.varied)
+    shown = [
+        {
+            name: shown_value(name, values.get(name)) or "none"
+            for name in varied
+            if name not in ("objective", "estimator")
+        }
+        for values in (with_model_options(spec.model_dump(mode="json")) for spec in specs)
+    ]
+    differing = [name for name in shown[0] if len({of_one[name] for of_one in shown}) > 1]
+    return [{name: of_one[name] for name in differing} for of_one in shown]
+
+
+def _names(asked: Sequence[Asked]) -> list[dict[str, str]]:
+    """Return, for each combination, the varied options as texts by name; objective and estimator are one."""
+    varied = dict.fromkeys(name for each in asked for name in each.varied)
+    others = [name for name in varied if name not in ("objective", "estimator")]
+    return [
+        {
+            **({PAIR: each.pair} if len(others) < len(varied) else {}),
+            **{name: value_in_words(each.value(name)) for name in others},
+        }
+        for each in asked
+    ]
+
+
+def _without_effect(grids: Sequence[AskedGrid], plans: Sequence[Plan]) -> list[Fault]:
+    """Return a fault for values of an option that resolve to the same runs, whatever the other options are."""
+    keys = iter([key_of(plan.spec) for plan in plans])
     faults: list[Fault] = []
-    for each in asked:
-        pair = _named(canonical_words(dict(each.options)))
-        if pair in seen:
-            faults.append(Fault("estimator", f"{_named(dict(each.options))} is given twice."))
-        seen.add(pair)
+    for grid in grids:
+        of_grid = {choice: next(keys) for choice in grid.asked}
+        for axis, alike in grid.grid.equal_values(of_grid):
+            words = " and ".join(value_in_words(axis.values[number]) for number in alike)
+            faults.append(Fault(flag(axis.name), f"{words} mean the same run: give one of them."))
     return faults
 
 
@@ -185,10 +207,3 @@ def name_faults(name: str) -> list[Fault]:
     except UsageError as error:
         return [Fault("name", error.what)]
     return []
-
-
-def _at_seeds(template: Combination, seeds: Sequence[int] | None) -> list[Combination]:
-    """Copy a combination for each seed; only the seed changes, because no check and no ``auto`` depends on it."""
-    if seeds is None:
-        return [template]
-    return [replace(template, spec=template.spec.model_copy(update={"seed": seed})) for seed in seeds]

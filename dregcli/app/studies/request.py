@@ -7,25 +7,27 @@ from typing import Any
 
 from dregcli.errors import Fault
 from dregcli.names import Place
+from dregcli.specs.axes import Grid, grid_of, with_single_values
 from dregcli.specs.config import read_config
 from dregcli.specs.presets import read_preset
-from dregcli.specs.resolve import merge_options
-from dregcli.words import split_list
+from dregcli.specs.sweep import read_sweep
 
 
 @dataclass(frozen=True)
 class Files:
-    """The options in the files of a request.
+    """The options in the files of a request. A list of one value is this value.
 
     Attributes:
         config: options of the config file; empty without one.
         preset: options of the preset; empty without one.
         faults: a fault if there is no such preset.
+        sweep: options of each table of a sweep; None without a sweep.
     """
 
     config: Mapping[str, Any]
     preset: Mapping[str, Any]
     faults: Sequence[Fault] = ()
+    sweep: Sequence[Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,11 @@ class TrainRequest:
 
     Attributes:
         options: options of the command line, by field of the spec, and ``epochs`` and ``seeds``; None means not
-            given. ``estimator`` may be a list.
+            given. Several values of an option are a list, as in a config file.
         name: name of the run, or of all runs of a study.
         preset: name of a preset, or a file.
         config: a file of options.
+        sweep: a file of tables of options, each of which describes some runs of a study.
         resume: the run to continue, instead of a new one.
         end: whether the run to continue ends at its last checkpoint.
         trust_code: whether the copy of the model's code that the run to continue keeps may be run.
@@ -52,6 +55,7 @@ class TrainRequest:
     name: str | None = None
     preset: str | None = None
     config: Path | None = None
+    sweep: Path | None = None
     resume: str | None = None
     end: bool = False
     trust_code: bool = False
@@ -63,33 +67,38 @@ class TrainRequest:
 
     @property
     def flags(self) -> dict[str, Any]:
-        """The given options; a list with a single estimator becomes that estimator."""
-        return _plain(self.options)
+        """The given options; a list of one value is this value."""
+        return with_single_values(self.options)
 
     def read_files(self) -> Files:
-        """Read the config file and the preset; a list with a single estimator becomes that estimator.
+        """Read the config file, the preset and the sweep.
 
         Raises:
             UsageError: a file cannot be read.
         """
         preset, faults = read_preset(self.preset)
-        return Files(_plain(read_config(self.config)) if self.config else {}, _plain(preset), faults)
+        config = read_config(self.config) if self.config else {}
+        tables = read_sweep(self.sweep) if self.sweep else None
+        sweep = None if tables is None else [with_single_values(each) for each in tables]
+        return Files(with_single_values(config), with_single_values(preset), faults, sweep)
 
-    def is_study(self, files: Files) -> bool:
-        """Whether the request is for several runs: seeds, or more than one estimator.
+    def grids(self, files: Files) -> list[Grid]:
+        """Return the options with several values: one grid, or one for each table of a sweep.
+
+        Options of the command line are stronger than a table, which is stronger than the other files.
 
         Args:
             files: the options from ``read_files``.
         """
-        options, _ = merge_options(self.flags, files.config, files.preset)
-        return options.seeds is not None or not isinstance(options.estimator, str)
+        tables: Sequence[Mapping[str, Any]] = [{}] if files.sweep is None else files.sweep
+        return [grid_of([self.flags, each, files.config, files.preset]) for each in tables]
 
+    def is_study(self, files: Files) -> bool:
+        """Whether the request is for several runs: seeds, an option with several values, or a sweep.
 
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    match options.get("estimator"):
-        case [word]:
-            return {**options, "estimator": word}
-        case str(text) if len(words := split_list(text)) > 1:
-            return {**options, "estimator": words}
-        case _:
-            return dict(options)
+        Args:
+            files: the options from ``read_files``.
+        """
+        (grid, *_) = self.grids(files)
+        which = (each for layer in grid.layers for each in ("seeds", "seed") if layer.get(each) is not None)
+        return files.sweep is not None or next(which, None) == "seeds" or bool(grid.axes or grid.faults)

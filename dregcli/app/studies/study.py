@@ -16,7 +16,6 @@ from typing import Final, Protocol
 
 from dregcli.app.common.interrupts import StopRequest, stop_requests
 from dregcli.app.common.listener import ListenerOfMany
-from dregcli.app.planning.run_data import RunData
 from dregcli.app.reporting.report import make_report
 from dregcli.app.studies.claiming import being_made
 from dregcli.app.studies.listening import RunListener, StudyListener
@@ -96,7 +95,8 @@ def run_study(
     runs = tuple(_with_final_state(each) for each in study.all_runs())
     paths = [str(each.run.path) for each in runs if each.run and each.info]
     report = make_report(paths, runs_dir=store.root) if paths else None
-    return StudyResult(runs, report, store.root, handed_over=not awaits)
+    labels = tuple(each.label for each in plan.combinations)
+    return StudyResult(runs, report, store.root, labels, handed_over=not awaits)
 
 
 def _with_final_state(ended: StudyRun) -> StudyRun:
@@ -198,12 +198,10 @@ class _Study:
         """
         key = key_of(self._plan.combinations[number - 1].spec)
         before = self._known.get(key)
-        if not self._awaits and (before is None or before.standing is not Standing.DONE):
-            held = None if before else being_made(self._store, key)
-            if held:
-                return self._ended_as(number, Outcome(maker=held.maker))
-            return self._skipped(number, before) if before and before.standing is not Standing.CUT else None
-        return self._skipped(number, before) if before and before.standing is Standing.DONE else None
+        if before and (before.standing is Standing.DONE or not (self._awaits or before.standing is Standing.CUT)):
+            return self._skipped(number, before)
+        held = None if before or self._awaits else being_made(self._store, key)
+        return self._ended_as(number, Outcome(maker=held.maker)) if held else None
 
     def _settled_here(self, number: int) -> StudyRun:
         """Settle a run in this process."""
@@ -214,7 +212,7 @@ class _Study:
         try:
             with self._listener.task(order.label, of, "runs", done=number - 1):
                 try:
-                    data = RunData(self._plan.dataset, order.spec)
+                    data = self._plan.data(self._plan.combinations[number - 1])
                     outcome = settle(order, store=self._store, data=data, listener=listener)
                 finally:
                     listener.close()
@@ -263,7 +261,7 @@ class _Study:
             self._store.root,
             self._data_dir,
             tuple(self._argv),
-            self._plan.code,
+            combination.code,
             remembered_folders(),
         )
 
@@ -288,7 +286,7 @@ class _Study:
             return StudyRun(spec, None, None, skipped=True, failure=None, shared=True, held=True)
         if outcome.queued is not None:
             before = self._known.get(key_of(spec))
-            self._listener.note(f"{label}: {outcome.queued}")
+            self._listener.note(f"{label}: in the queue as {outcome.queued}")
             return StudyRun(
                 spec, before.run if before else None, None, skipped=True, failure=None, queued=outcome.queued
             )

@@ -117,8 +117,9 @@ class Outcome:
     @staticmethod
     def parse(document: Mapping[str, Any]) -> "Outcome":
         """Return the outcome in a JSON object that ``document`` made."""
-        failure = document["failure"]
-        return Outcome(**{**document, "failure": None if failure is None else Failure(**failure)})
+        found: dict[str, Any] = {**document}
+        failure = found.pop("failure")
+        return Outcome(**found, failure=None if failure is None else Failure(**failure))
 
 
 def carry_out(order: Order, listener: Listener) -> Outcome:

@@ -10,6 +10,7 @@ from dregcli.wording import counted, difference, with_error
 
 if TYPE_CHECKING:
     from dregcli.app.reporting.report import Aggregate, Comparison, Group, Report
+    from dregcli.report.along import Along
     from dregcli.report.arrangement import Arrangement
     from dregcli.report.layers import OfLayer
     from dregcli.report.sections import ReportSection
@@ -44,6 +45,8 @@ def show(terminal: Terminal, report: "Report", *, time_to: float | None, chosen:
             _evaluations(terminal, group)
             _verdicts(terminal, group)
             _tracked(terminal, group)
+    for found in report.along:
+        _along(terminal, report, found)
 
 
 def _heading(terminal: Terminal, section: "ReportSection") -> None:
@@ -86,6 +89,19 @@ def _comparison(terminal: Terminal, section: "ReportSection", found: "Comparison
     from dregcli.report.tables import pairs_table, shown_pairs
 
     _table(terminal, pairs_table(found, section.labels, shown_pairs(found)))
+
+
+def _along(terminal: Terminal, report: "Report", found: "Along") -> None:
+    """Show the pairs that differ in one setting alone."""
+    from dregcli.report.along import along_table
+
+    table = along_table(found, report.labels)
+    if table.rows or table.notes:
+        terminal.line()
+    if table.rows:
+        _table(terminal, table)
+    for note in () if table.rows else table.notes:
+        terminal.line(f"along {found.name}: {note}")
 
 
 def _runs(terminal: Terminal, section: "ReportSection", group: "Group", time_to: float | None) -> None:
@@ -145,8 +161,8 @@ def _evaluations(terminal: Terminal, group: "Group") -> None:
 
 
 def _layer(name: str, found: "OfLayer") -> str:
-    """Describe one layer: its KL, its active units, and in how many evaluations it has collapsed."""
-    parts = [f"KL {with_error(found.kl.mean, found.kl.stderr)}"] if found.kl else []
+    """Describe one layer: its part of the KL, its active units, and in how many evaluations it has collapsed."""
+    parts = [f"part of the KL {with_error(found.kl.mean, found.kl.stderr)}"] if found.kl else []
     if found.active_units:
         of = f" of {found.units}" if found.units else ""
         parts.append(f"active units {found.active_units.mean:.3g}{of}")

@@ -22,7 +22,8 @@ def show_study(terminal: Terminal, study: "StudyResult") -> None:
         terminal.warn(f"left out: {left_out}")
     if terminal.as_json:
         content = report_json(report, time_to=None) if report else None
-        terminal.result({"runs": [_json(each) for each in study.runs], "report": content})
+        labelled = zip(study.labels, study.runs, strict=True)
+        terminal.result({"runs": [{"label": label, **_json(each)} for label, each in labelled], "report": content})
         return
     if report:
         show(terminal, report, time_to=None)
@@ -30,9 +31,9 @@ def show_study(terminal: Terminal, study: "StudyResult") -> None:
             terminal.warn(warning)
     terminal.line()
     terminal.line(f"study: {_counts(study)}")
-    for each in study.runs:
+    for label, each in zip(study.labels, study.runs, strict=True):
         if each.failure and each.failure.hint:
-            terminal.line(f"failed: {each.label}: {each.failure.hint}")
+            terminal.line(f"failed: {label}: {each.failure.hint}")
     if words := study.words:
         evaluate = command("eval", *words, "--split", "test", "--k", EVALUATED_KS, runs_dir=study.runs_dir)
         terminal.line(f"next:  {evaluate}")
@@ -50,7 +51,7 @@ def _counts(study: "StudyResult") -> str:
         "done before": len(there) - elsewhere - shared,
         "trained by another process": shared,
         "running in another process": elsewhere,
-        "handed over to the cluster": queued,
+        "in the queue of the cluster": queued,
         "failed": failed,
     }
     parts = [f"{count} {what}" for what, count in counts.items() if count]

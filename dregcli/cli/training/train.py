@@ -10,8 +10,10 @@ from dregcli.app.common.places import data_folder_if_any, runs_folder
 from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
 from dregcli.cli.settings import with_settings
+from dregcli.cli.training.preview import show_preview
 from dregcli.cli.training.study import show_study
 from dregcli.cli.training.trained import show_config, show_trained
+from dregcli.errors import UsageError
 from dregcli.names import Place
 from dregcli.specs.options import fields_in_order
 from dregcli.specs.shown import Panel
@@ -25,6 +27,9 @@ Model the bottom half of a digit given its top half:  [bold]dreg train --task st
 Run a study of each estimator at each seed, with a report; the same command continues a stopped study:
 [bold]dreg train --seeds 0-4 --estimator dreg --estimator reparam[/bold]
 
+Compare two numbers of samples and two estimators; see first what it would train:
+[bold]dreg train --seeds 0-4 --k 16,64 --estimator dreg,stl --dry-run[/bold]
+
 Have a cluster of SLURM train it, 20 runs at once; the same command again shows the results:
 [bold]dreg train --seeds 0-9 --on slurm --at-once 20 --slurm partition=gpu --slurm timeout_min=240[/bold]
 
@@ -35,7 +40,7 @@ Prolong a run, or continue it after a stop:  \
 _START = "Start from"
 
 
-@with_settings(fields_in_order(), more={"estimator": "Give a list, dreg,stl, or give it several times, for a study."})
+@with_settings(fields_in_order(), lists=True)
 def train(
     *,
     preset: Annotated[
@@ -45,6 +50,14 @@ def train(
     config: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="A TOML file of options, or a run's spec.json.", rich_help_panel=_START),
+    ] = None,
+    sweep: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A TOML file of \\[\\[run]] tables of options: a study of all of them.",
+            rich_help_panel=_START,
+        ),
     ] = None,
     resume: Annotated[
         str | None,
@@ -80,6 +93,14 @@ def train(
         typer.Option(
             "--print-config",
             help="Print the resolved run as TOML for --config, or with --json as JSON for --config; train nothing.",
+            rich_help_panel=Panel.OUTPUT.value,
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show every run of the command, and what is done already; train nothing.",
             rich_help_panel=Panel.OUTPUT.value,
         ),
     ] = False,
@@ -137,14 +158,20 @@ def train(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a model, and keep everything about the run."""
-    from dregcli.app.studies.launch import StudyResult, TrainRequest, launch, print_config
+    """Train a model, and keep everything about the run.
+
+    An option of a run may have several values, as in --k 16,64 or --lr 1e-3 --lr 3e-4: the command is then a study \
+of every combination of the values and the seeds. A comma is part of one value of --hidden and --latent-dim: give \
+these several times.
+    """
+    from dregcli.app.studies.launch import StudyResult, TrainRequest, launch, preview, print_config
 
     request = TrainRequest(
         settings,
         name=name,
         preset=preset,
         config=config,
+        sweep=sweep,
         resume=resume,
         end=end,
         trust_code=trust_code,
@@ -154,10 +181,19 @@ def train(
         slurm=slurm or (),
         ray_address=ray_address,
     )
+    if print_config_ and dry_run:
+        what = "--print-config prints the settings of one run, and --dry-run lists the runs of a command."
+        raise UsageError(what, hint="give one of --print-config and --dry-run")
     with Terminal(as_json=as_json, quiet=quiet) as terminal:
         if print_config_:
             spec = print_config(request, data_dir=data_folder_if_any(data_dir), listener=terminal)
             show_config(terminal, spec)
+            return
+        if dry_run:
+            found = preview(
+                request, runs_dir=runs_folder(runs_dir), data_dir=data_folder_if_any(data_dir), listener=terminal
+            )
+            show_preview(terminal, found)
             return
         result = launch(
             request,

@@ -14,6 +14,7 @@ from dregcli.report.figures.layers import layers_figure
 from dregcli.report.figures.members import choose
 from dregcli.report.figures.of_runs import bias_figures, variance_figures
 from dregcli.report.figures.pictures import PictureOf, picture_figures
+from dregcli.report.figures.setting import setting_figures
 from dregcli.report.figures.sheet import Sheet
 from dregcli.report.figures.tracked import tracked_figure
 from dregcli.report.groups import Group
@@ -47,6 +48,7 @@ def draw_all(
         bound_figure(chosen, "step"),
         bound_figure(chosen, "seconds"),
         gap_figure(chosen),
+        *setting_figures(chosen),
         k_curve_figure(chosen),
         active_figure(chosen, latents),
         layers_figure(chosen),

@@ -84,9 +84,14 @@ def number_axis(axes: Axes, label: str) -> None:
     axes.set_xlabel(label)
 
 
-def ticks_at(axes: Axes, ks: Sequence[int], label: str = "K, samples per example") -> None:
+def ticks_at(axes: Axes, ks: Sequence[float], label: str = "K, samples per example") -> None:
     """Make the horizontal axis a logarithmic one of K, with labels at these K as far as there is room."""
     axes.set_xscale("log", base=2)
+    linear_ticks_at(axes, ks, label)
+
+
+def linear_ticks_at(axes: Axes, ks: Sequence[float], label: str) -> None:
+    """Give the horizontal axis labels at these numbers as far as there is room."""
     _fixed(axes, ks)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(label)
@@ -94,7 +99,7 @@ def ticks_at(axes: Axes, ks: Sequence[int], label: str = "K, samples per example
 
 def _fixed(axes: Axes, ks: Sequence[float]) -> None:
     axes.xaxis.set_major_locator(_AtK(ks))
-    axes.xaxis.set_major_formatter(FixedFormatter([f"{k:,.0f}" for k in ks]))
+    axes.xaxis.set_major_formatter(FixedFormatter([f"{k:,.10g}" for k in ks]))
 
 
 def log_scale(axes: Axes, low: float, high: float) -> None:

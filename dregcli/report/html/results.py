@@ -7,6 +7,7 @@ from typing import Final
 from dregcli.names import Split
 from dregcli.parts import shown_word
 from dregcli.report.aggregate import Aggregate
+from dregcli.report.along import Along, along_table
 from dregcli.report.comparison import Comparison, shown_first
 from dregcli.report.groups import Evaluated, EvaluationKey, Group, bias_to_tested
 from dregcli.report.groups_table import groups_table, time_notes
@@ -167,6 +168,13 @@ def comparison(comparisons: Sequence[Comparison], labels: Labels) -> Section:
     folded += [pairs_table(each, labels, shown_pairs(each)) for each in comparisons if each not in shown]
     tables = tuple(pairs_table(each, labels, shown_pairs(each)) for each in shown)
     return Section("comparisons", "Paired comparisons", tables=tables, folded=tuple(folded))
+
+
+def along(found: Sequence[Along], labels: Labels) -> Section:
+    """Return the section with the comparisons along each setting, all other settings equal."""
+    tables = [along_table(each, labels) for each in found]
+    lead = tuple(note for table in tables if not table.rows for note in table.notes)
+    return Section("along", "Along one setting", lead=lead, tables=tuple(each for each in tables if each.rows))
 
 
 def evaluations(groups: Sequence[Group], labels: Labels) -> Section:

@@ -117,7 +117,7 @@ def test_one_pair_twice(words: list[str]) -> None:
 def test_what_is_no_list_of_estimators() -> None:
     with pytest.raises(SpecError, match="estimator: is empty"):
         planned({"estimator": []})
-    with pytest.raises(SpecError, match="estimator: must be a word such as dreg, or a list of words, got"):
+    with pytest.raises(SpecError, match="iwae/dreg: estimator: must be a text, got 5"):
         planned({"estimator": ["dreg", 5]})
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import run
+from tests.support.cli import run, usual
 from tests.support.own_models import MODEL, write_model
 
 FAULTY = (
@@ -13,7 +13,7 @@ FAULTY = (
     .replace('logits=self.decoder(z["z"])', 'logits=self.decoder(z["z"].detach())')
 )
 EXTRA = MODEL.replace("self.decoder =", "self.extra, self.decoder = nn.Linear(2, 2),")
-SHORT = ("--k", 2, "--steps", 2, "--batch-size", 20, "--eval-every", 0, "--final-eval", "none", "--quiet")
+SHORT = usual("--k", 2, "--steps", 2, "--batch-size", 20, "--eval-every", 0, "--final-eval", "none", "--quiet")
 
 
 @pytest.fixture(autouse=True)

@@ -15,9 +15,9 @@ from dregcli.app.evaluation import importance, second_opinion
 from dregcli.engine.annealing import AnnealedBatch
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
-from tests.support.cli import SMALL, Outcome, run
+from tests.support.cli import SMALL, Outcome, run, usual
 
-LINEAR = ("--model", "linear-gaussian", "--dataset", "linear-gaussian", "--k", 8, "--steps", 60, "--lr", 0.01)
+LINEAR = usual("--model", "linear-gaussian", "--dataset", "linear-gaussian", "--k", 8, "--steps", 60, "--lr", 0.01)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from dregcli.app.evaluation import evaluate
 from dregcli.cli.main import main
 from dregcli.store.runs import RunStore
-from tests.support.cli import SMALL, run
+from tests.support.cli import SMALL, run, typed
 from tests.support.store_faults import FailingFileSystem
 
 
@@ -19,8 +19,8 @@ from tests.support.store_faults import FailingFileSystem
 def trained(tmp_path, once) -> None:
     def train(store: Path) -> None:
         for seed in ("0", "1"):
-            words = (*map(str, SMALL), "--name", "t", "--seed", seed, "--runs-dir", str(store), "--quiet")
-            assert main(["train", *words]) == 0
+            words = (*SMALL, "--name", "t", "--seed", seed, "--runs-dir", store, "--quiet")
+            assert main(typed("train", *words)) == 0
 
     shutil.copytree(once("two seeds", train), tmp_path / "runs")
 

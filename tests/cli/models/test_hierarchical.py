@@ -8,10 +8,10 @@ import pytest
 
 from dregcli.app.planning import architectures
 from dregcli.store.run import Run
-from tests.support.cli import run
+from tests.support.cli import run, usual
 from tests.support.no_figures import no_ink
 
-TRAIN = ("--dataset", "digits", "--k", 4, "--steps", 8, "--batch-size", 16, "--eval-every", 4, "--log-every", 4)
+TRAIN = usual("--dataset", "digits", "--k", 4, "--steps", 8, "--batch-size", 16, "--eval-every", 4, "--log-every", 4)
 SIZES = ("--model", "hierarchical", "--latent-dim", "3,2", "--hidden", "6,5/4", "--final-eval", "none")
 
 

@@ -17,7 +17,7 @@ from dregcli.store.records import read_info, write_info
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.crash.harness import differences
-from tests.support.cli import SMALL, run
+from tests.support.cli import SMALL, run, typed
 from tests.support.data_few import few_digits
 
 VARIANTS = {
@@ -49,7 +49,7 @@ def _few_digits() -> Iterator[None]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("made") / "runs"
     for name, words in VARIANTS.items():
-        assert main(["train", *map(str, SMALL), *words, "--name", name, "--runs-dir", str(root), "--quiet"]) == 0
+        assert main(typed("train", *SMALL, *words, "--name", name, "--runs-dir", root, "--quiet")) == 0
     words = ["finetune-encoder", "dense", "--steps", "10", "--log-every", "5", "--name", "child"]
     assert main([*words, "--runs-dir", str(root), "--quiet"]) == 0
     return root

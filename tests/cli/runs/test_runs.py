@@ -8,7 +8,7 @@ import pytest
 
 from dregcli.cli.main import main
 from dregcli.store.runs import RunStore
-from tests.support.cli import SMALL, Outcome, run
+from tests.support.cli import SMALL, Outcome, run, typed
 from tests.support.store_faults import flip
 
 
@@ -17,7 +17,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs of one name, the second with another estimator and a lower bound."""
     root = tmp_path_factory.mktemp("made") / "runs"
     for words in (("--estimator", "dreg"), ("--estimator", "dreg-alpha", "--lr", "1e-5", "--seed", "1")):
-        assert main(["train", *map(str, SMALL), *words, "--name", "x", "--runs-dir", str(root), "--quiet"]) == 0
+        assert main(typed("train", *SMALL, *words, "--name", "x", "--runs-dir", root, "--quiet")) == 0
     return root
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from dregcli.cli.main import main
 from dregcli.store.runs import RunStore
-from tests.support.cli import SMALL, run
+from tests.support.cli import SMALL, run, typed
 from tests.support.store_faults import flip, forbid
 
 
@@ -15,7 +15,7 @@ from tests.support.store_faults import flip, forbid
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("made") / "runs"
     for words in ((), ("--lr", "2e-3", "--seed", "1"), ("--seed", "0")):
-        assert main(["train", *map(str, SMALL), *words, "--name", "x", "--runs-dir", str(root), "--quiet"]) == 0
+        assert main(typed("train", *SMALL, *words, "--name", "x", "--runs-dir", root, "--quiet")) == 0
     assert main(["eval", "x/v001", "--k", "8", "--runs-dir", str(root), "--quiet", "--json"]) == 0
     return root
 

@@ -20,11 +20,11 @@ from dregcli.names import Promise, RunStatus, Split
 from dregcli.specs.run import RunSpec, spelt_out
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
-from tests.support.cli import Outcome, run
+from tests.support.cli import Outcome, run, usual
 from tests.support.data_few import few_digits
 from tests.support.listener import Recorder
 
-TINY = ("--k", 8, "--steps", 3, "--batch-size", 16, "--hidden", "8", "--latent-dim", 2, "--log-every", 1)
+TINY = usual("--k", 8, "--steps", 3, "--batch-size", 16, "--hidden", "8", "--latent-dim", 2, "--log-every", 1)
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from dregcli.names import RunStatus
 from dregcli.specs.run import RunSpec, spelt_out
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
-from tests.support.cli import SMALL, Outcome, run
+from tests.support.cli import SMALL, Outcome, run, usual
 
 Tensors = dict[str, torch.Tensor]
 
@@ -54,7 +54,7 @@ def _same(a: Tensors, b: Tensors) -> bool:
 
 def _finetune(capsys, *arguments: object, of: str = "p", name: str = "f", eval_every: int | None = 0) -> Outcome:
     """Run the command; it validates and keeps a checkpoint after each of 20 steps if ``eval_every`` is None."""
-    validations = () if eval_every is None else ("--eval-every", eval_every)
+    validations = () if eval_every is None else usual("--eval-every", eval_every)
     return run(capsys, "finetune-encoder", of, "--name", name, *validations, *arguments)
 
 

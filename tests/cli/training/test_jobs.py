@@ -28,7 +28,7 @@ def test_fresh_processes_train_what_the_serial_study_trains_bit_for_bit(capsys, 
     assert [each.key for each in stores[0]] == [each.key for each in stores[1]]
     for one, other in zip(*stores, strict=True):
         assert differences(one, other) == []
-        assert one.info().spec_hash == other.info().spec_hash
+        assert one.spec() == other.spec()
     assert beside.json["runs"][3].keys() == serial.json["runs"][3].keys()
     assert [each["bound"] for each in beside.json["runs"]] == [each["bound"] for each in serial.json["runs"]]
     assert "run 4 of 4: iwae/stl, seed 1: training iwae/stl at K=2" in beside.err

@@ -13,11 +13,11 @@ from dregcli.errors import StoreFormatError
 from dregcli.store.checkpoints import Checkpoint
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
-from tests.support.cli import SMALL, run
+from tests.support.cli import SMALL, run, usual
 from tests.support.data_few import few_digits
 
 SCALARS = ("alpha", "beta", "gamma", "delta")
-LEARNING = (*SMALL, "--estimator", "dreg-cv", "--checkpoint-every", 4, "--eval-every", 10)
+LEARNING = (*SMALL, *usual("--estimator", "dreg-cv", "--checkpoint-every", 4), "--eval-every", 10)
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ from dregcli.specs.run import group_hash, spelt_out
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from dregcli.store.verify import verify_run
-from tests.support.cli import run
+from tests.support.cli import run, usual
 from tests.support.own_models import MODEL, write_model
 
-SHORT = (
+SHORT = usual(
     *("--k", 2, "--steps", 4, "--batch-size", 20, "--log-every", 2, "--eval-every", 0, "--final-eval", "none"),
     *("--checkpoint-every", 2, "--quiet"),
 )

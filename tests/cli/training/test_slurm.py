@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dregcli.app.runs import watch
 from dregcli.app.studies.slurm import task
 from dregcli.app.studies.slurm.arrays import read_order
 from dregcli.app.studies.slurm.task import MOST_IDLE, run_task
@@ -19,10 +20,11 @@ from tests.support.cli import Outcome, run
 from tests.support.fake_slurm import FakeSlurm, LeftBehind, variables_of
 from tests.support.quick_training import each_step
 
-STEPS = 600
+STEPS = 300
 TINY = (
     *("--k", 2, "--batch-size", 16, "--hidden", "8", "--latent-dim", 2, "--final-eval", "test", "--eval-every", 0),
-    *("--seeds", "0-1", "--log-every", 50, "--checkpoint-every", 25, "--steps", STEPS, "--threads", 1),
+    *("--seeds", "0-1", "--log-every", 50, "--checkpoint-every", 10, "--steps", STEPS),
+    *("--threads", 1, "--capture", "none"),
 )
 ON_SLURM = ("--on", "slurm", "--slurm", "partition=gpu", "--slurm", "timeout_min=5", "--at-once", 1)
 
@@ -83,7 +85,7 @@ def test_preempted_and_timed_out_tasks_end_with_the_weights_of_the_local_study(
 ) -> None:
     first = handed_over(capsys, tmp_path / "slurm")
     assert first.code == 0, first.err
-    assert "study: 2 runs: 2 handed over to the cluster" in first.out
+    assert "study: 2 runs: 2 in the queue of the cluster" in first.out
     (script,) = cluster.scripts
     for line in ("array=0-1%1", "partition=gpu", "time=5", "requeue", "cpus-per-task=1", "signal=USR2@90"):
         assert f"#SBATCH --{line}\n" in script
@@ -103,7 +105,7 @@ def test_preempted_and_timed_out_tasks_end_with_the_weights_of_the_local_study(
 
     assert until_done(cluster, "77_0", timing_out) == [143, 0]
     with monkeypatch.context() as patch:
-        stopped_at(patch, 300)
+        stopped_at(patch, 150)
         assert until_done(cluster, "77_1", in_this_process(preempted, "77_1", patch)) == [143, 0]
 
     local = run(capsys, "train", *TINY, "--runs-dir", tmp_path / "local")
@@ -160,8 +162,8 @@ def test_a_cancelled_task_does_not_start_again_and_the_same_command_hands_it_ove
     cluster.say("queue", "77_1\n99_4")
     again = handed_over(capsys, tmp_path / "runs")
     assert again.code == 0, again.err
-    assert "seed 1: job 77_1 of SLURM has this run already" in again.err
-    assert "seed 0: handed over to SLURM as job 78" in again.err
+    assert "seed 1: in the queue as job 77_1 of SLURM" in again.err
+    assert "handed over to SLURM: 1 run, as job 78; logs: " in again.err
     assert "--array" not in cluster.scripts[1], "one run is a job, and no array"
 
 
@@ -182,6 +184,47 @@ def test_a_run_without_progress_is_not_started_again_for_ever(capsys, monkeypatc
         asked.append(cluster.taken_from_queue("77_0"))
     assert asked == [True] * MOST_IDLE + [False]
     assert f"no progress in {MOST_IDLE} starts in a row" in capsys.readouterr().out
+
+
+def test_watching_goes_on_while_runs_are_in_the_queue(capsys, tmp_path, monkeypatch, cluster, order) -> None:
+    """Pauses between two tasks of an array are longer than those between two runs of a local study."""
+    looks: list[float] = []
+
+    def wait(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 30:
+            cluster.say("queue", "99_1")
+
+    cluster.say("queue", "77_1")
+    monkeypatch.setattr(watch.watch, "__kwdefaults__", {**watch.watch.__kwdefaults__, "wait": wait})
+    watched = run(capsys, "report", "--watch", "--runs-dir", tmp_path / "runs")
+    assert "runs wait in the queue of SLURM" in watched.err
+    assert 30 < len(looks) < 40
+    named = run(capsys, "report", "--watch", "--runs-dir", tmp_path)
+    assert "queue" not in named.err
+
+
+def test_a_dry_run_shows_the_array_and_hands_nothing_over(capsys, tmp_path, cluster) -> None:
+    def dry(*words: object) -> Outcome:
+        return handed_over(capsys, tmp_path / "runs", "--dry-run", *words)
+
+    shown = dry()
+    assert "2 new" in shown.out
+    for told in (
+        "SLURM would get 2 tasks",
+        "partition=gpu",
+        "timeout_min=5",
+        "cpus_per_task=1",
+        "array_parallelism=1",
+    ):
+        assert told in shown.out
+    assert cluster.scripts == []
+    assert orders(tmp_path / "runs") == []
+    assert handed_over(capsys, tmp_path / "runs").code == 0
+    cluster.say("queue", "77_0")
+    queued, new = dry("--json").json["elsewhere"]
+    assert queued == "In SLURM's queue already: 1."
+    assert new.startswith("SLURM would get 1 task ")
 
 
 def test_what_slurm_refuses_is_told_and_leaves_nothing(capsys, tmp_path, cluster) -> None:

@@ -64,7 +64,7 @@ def test_json_has_every_run_as_train_gives_it_and_the_report(capsys) -> None:
     ]
     told = {key: value for key, value in runs[2].items() if key in alone}
     assert told == alone
-    assert set(runs[0]) - set(alone) == {"objective", "estimator", "seed"}
+    assert set(runs[0]) - set(alone) == {"label", "objective", "estimator", "seed"}
     assert [each["run"].split("/")[-2] for each in runs] == ["s", "s", "alone", "s"]
     paths = [each["run"] for each in runs]
     alone = run(capsys, "report", *paths, "--json").json
@@ -181,3 +181,35 @@ def test_where_nothing_could_be_trained_there_is_no_report(capsys, monkeypatch) 
     assert [(each["run"], each["status"]) for each in outcome.json["runs"]] == [(None, "failed")] * 2
     shown = run(capsys, "train", *SMALL, "--seeds", "0-1")
     assert "study: 2 runs: 2 failed" in shown.out
+
+
+def test_several_values_are_a_study_that_a_dry_run_foretells_and_a_report_compares(capsys, tmp_path) -> None:
+    words = ("train", *SMALL, "--k", "2,4", "--estimator", "dreg,stl", "--steps", 4, "--seed", 1)
+    before = run(capsys, *words, "--dry-run", "--json")
+    assert before.code == 0, before.err
+    assert [(each["label"], each["state"]) for each in before.json["runs"]] == [
+        (f"iwae/{estimator} K={k}, seed 1", "new") for estimator in ("dreg", "stl") for k in (2, 4)
+    ]
+    assert not (tmp_path / "runs").exists()
+    outcome = run(capsys, *words, "--json")
+    assert outcome.code == 0, outcome.err
+    assert [each["label"] for each in outcome.json["runs"]] == [each["label"] for each in before.json["runs"]]
+    assert "run 2 of 4: iwae/dreg K=4, seed 1" in outcome.err
+    along = {each["setting"]: each["lines"] for each in outcome.json["report"]["along"]}
+    assert set(along) == {"estimator", "k"}
+    assert [(line["measure"]["k"], len(line["pairs"])) for line in along["estimator"]] == [(2, 1), (4, 1)]
+    # Bounds at unlike K are never compared, also not along K.
+    assert [(line["measure"], line["pairs"]) for line in along["k"]] == [(None, [])] * 2
+    shown = run(capsys, "report")
+    assert "along estimator, all else equal" in shown.out
+    assert "along K: Not compared with iwae/dreg K=2: iwae/dreg K=4, because its bounds differ in K." in shown.out
+    after = run(capsys, *words, "--dry-run")
+    assert after.code == 0, after.err
+    assert "4 done" in after.out
+
+
+def test_an_option_given_twice_is_refused_where_one_run_is_meant(capsys) -> None:
+    for words in (("finetune-encoder", "x", "--lr", 1, "--lr", 2), ("bias-check", "--backward", "dense,screened")):
+        outcome = run(capsys, *words)
+        assert outcome.code == 2
+        assert "takes one value here, got " in outcome.err

@@ -15,7 +15,7 @@ from dregcli.app.loading.build import build_trainer
 from dregcli.names import RunStatus
 from dregcli.specs.run import spelt_out
 from dregcli.store.runs import RunStore
-from tests.support.cli import SMALL, run
+from tests.support.cli import SMALL, run, typed
 from tests.support.forked import Forked
 
 STEP = (*SMALL, "--checkpoint-every", 5, "--eval-every", 10)
@@ -126,7 +126,7 @@ def test_all_faults_are_told_at_once(capsys, tmp_path) -> None:
         (("--device", "tpu"), 2, "device: must be auto, cpu or cuda"),
         (("--resume", "nothing"), 13, "nothing"),
         (("--nonsense",), 2, "--nonsense"),
-        (("--k", "many"), 2, "valid integer"),
+        (("--k", "many"), 2, "k: must be a whole number, got 'many'"),
         (("--config", "absent.toml"), 2, "absent.toml"),
     ],
 )
@@ -175,7 +175,7 @@ def test_config_preset_and_flags_by_precedence(capsys, tmp_path) -> None:
         ("epochs = 3.0", "epochs: must be a whole number, got 3.0"),
         ("hidden = [-5, 0]", "hidden: must be layer sizes"),
         ("hidden = 200", "hidden: must be layer sizes"),
-        ('dataset = ["a"]', "dataset: must be a text"),
+        ('dataset = [["a"]]', "dataset: must be a text"),
         ("objective = 5", "objective: "),
         ("lr = nan", "lr: "),
         ("[train]\nk = 4", "train: there is no such option"),
@@ -240,7 +240,7 @@ def test_resume_refuses_another_spec(capsys, ready) -> None:
 def _stop(store: Path, number: signal.Signals) -> None:
     """Start the real command, stop it by a signal in the middle of training; keep how it ended beside its run."""
     arguments = [*STEP, "--log-every", 7, "--name", "i", "--steps", 100_000, "--runs-dir", store / "runs"]
-    process = Forked(["train", *map(str, arguments)], store / "output")
+    process = Forked(typed("train", *arguments), store / "output")
     folder = store / "runs/i/v001/checkpoints"
     deadline = time.monotonic() + 60
     while not any(path.name >= "step-00000015" for path in folder.glob("step-*")) and time.monotonic() < deadline:

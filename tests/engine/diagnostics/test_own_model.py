@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -201,20 +202,25 @@ def _moments(rows: np.ndarray) -> tuple[float, float]:
     return float((sd**2).mean()), float((np.abs(rows.mean(axis=0))[varying] / sd[varying]).mean())
 
 
+@cache
+def stored_moments(word: str) -> dict[str, tuple[float, float]]:
+    """Numpy's moments of stored dense gradients, of each parameter and of all together."""
+    own, stored = _own(), dict[str, list[np.ndarray]]()
+    for step in range(BATCHES):
+        noise = diagnostic_noise(own.model, own.pixels, k=K, seed=SEED, step=step)
+        found = dense_gradients(own.model, own.pixels, noise, resolve_pair("iwae", word, K))
+        for name, part in {**found.posterior, **found.model}.items():
+            stored.setdefault(name, []).append(part.detach().flatten().numpy())
+    rows = {name: np.stack(parts) for name, parts in stored.items()}
+    moments = {name: _moments(each) for name, each in rows.items()}
+    return moments | {"total": _moments(np.concatenate(list(rows.values()), axis=1))}
+
+
 def report_faults(reports: list[GradientReport]) -> list[str]:
     """Where reports differ from numpy's moments of stored dense gradients."""
-    own = _own()
     faults = []
     for word, report in zip(WORDS, reports, strict=True):
-        stored: dict[str, list[np.ndarray]] = {}
-        for step in range(BATCHES):
-            noise = diagnostic_noise(own.model, own.pixels, k=K, seed=SEED, step=step)
-            found = dense_gradients(own.model, own.pixels, noise, resolve_pair("iwae", word, K))
-            for name, part in {**found.posterior, **found.model}.items():
-                stored.setdefault(name, []).append(part.detach().flatten().numpy())
-        rows = {name: np.stack(parts) for name, parts in stored.items()}
-        expected = {name: _moments(each) for name, each in rows.items()}
-        expected["total"] = _moments(np.concatenate(list(rows.values()), axis=1))
+        expected = stored_moments(word)
         ours = {**report.blocks, "total": report.total}
         for name, (variance, snr) in expected.items():
             if ours[name].variance != pytest.approx(variance, rel=1e-8):
@@ -226,9 +232,15 @@ def report_faults(reports: list[GradientReport]) -> list[str]:
     return faults
 
 
-def _reports() -> list[GradientReport]:
+def _measured() -> list[GradientReport]:
     own = _own()
     return gradient_report(own, own.parameters(), K, "iwae", WORDS, batches=BATCHES)
+
+
+@cache
+def _reports() -> list[GradientReport]:
+    """To be read only."""
+    return _measured()
 
 
 def test_moments_are_those_of_stored_gradients() -> None:
@@ -260,7 +272,7 @@ def test_moments_about_zero_are_caught(monkeypatch) -> None:
         right(self, variance * (1.0 + snr**2), snr)
 
     monkeypatch.setattr(Moments, "__init__", about_zero)
-    assert report_faults(_reports())
+    assert report_faults(_measured())
 
 
 def test_the_effective_sample_size_is_the_batches_mean() -> None:

@@ -21,6 +21,7 @@ from dregcli.report.figures.k_curve import k_curve_figure
 from dregcli.report.figures.members import choose
 from dregcli.report.figures.of_runs import bias_figures, variance_figures
 from dregcli.report.figures.pictures import Picture, picture_figures
+from dregcli.report.figures.setting import setting_figures
 from dregcli.report.figures.sheet import COLUMN_MM, MM, PAGE, Sheet
 from dregcli.report.figures.tracked import tracked_figure
 from dregcli.report.groups import RunRow
@@ -39,6 +40,31 @@ def evaluation(values: dict[int, float], **changes: Any) -> dict[str, Any]:
 
 
 CURVES = [{1: -92.0 - i, 10: -90.0 - 2 * i, 100: -89.0} for i in range(3)]
+
+
+def test_a_setting_with_three_numbers_has_a_figure_with_a_line_for_each_estimator() -> None:
+    rates = (1e-3, 3e-4, 1e-4)
+    rows = [
+        run_row(seed, bound=-90.0 - i - seed, lr=lr, estimator=estimator)
+        for estimator in ("dreg", "stl")
+        for i, lr in enumerate(rates)
+        for seed in range(3)
+    ]
+    (drawn,) = setting_figures(grouped(rows)[3])
+    assert drawn.name == "by-lr"
+    assert "iwae/stl from -93.00 at 0.0001 to -91.00 at 0.001, the highest -91.00 at 0.001" in drawn.alt
+    (axes,) = drawn.figure.axes
+    assert legend(drawn) == ["iwae/dreg", "iwae/stl"]
+    for bold, _, _ in (each.lines for each in axes.containers):
+        assert xy(bold)[0].tolist() == sorted(rates)
+        assert xy(bold)[1] == pytest.approx([-93.0, -92.0, -91.0])
+    assert axes.get_xscale() == "log"
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0.0001", "0.0003", "0.001"]
+    # Two values, other words than numbers, and bounds of unlike K have none.
+    assert setting_figures(grouped([row for row in rows if row.spec["lr"] > 1e-4])[3]) == []
+    assert setting_figures(grouped([run_row(0, k=k) for k in (2, 4, 8)])[3]) == []
+    several = [run_row(0, optimizer=word) for word in ("adam", "sgd", "adamw")]
+    assert setting_figures(grouped(several)[3]) == []
 
 
 def test_the_k_curve_has_means_standard_errors_and_the_jackknife_dashed() -> None:

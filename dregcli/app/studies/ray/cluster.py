@@ -19,6 +19,7 @@ from dregcli.app.studies.ray.task import Box, train
 from dregcli.app.studies.worker import Order
 from dregcli.errors import ClusterError
 from dregcli.filesystem import write_errors
+from dregcli.specs.run import RunSpec
 from dregcli.store import layout
 from dregcli.store.runs import RunStore
 
@@ -130,7 +131,7 @@ class Tasks:
         """Submit the task of a run, which begins as soon as a node has room; see ``side_by_side.Start``."""
         here = replace(order, runs_dir=order.runs_dir.absolute(), data_dir=order.data_dir.absolute())
         number, self._count = self._count, self._count + 1
-        wanted = self._train.options(name=order.label, max_retries=RETRIES, **needs(order))
+        wanted = self._train.options(name=order.label, max_retries=RETRIES, **needs(order.spec))
         with self._lock:
             reference = wanted.remote(here.document(), number, self._box, str(self._mark), self._study)
             self._open[number] = reference, _Open(tell)
@@ -202,9 +203,9 @@ class Task:
                 self._ray.cancel(self._reference, force=False, recursive=False)
 
 
-def needs(order: Order) -> Mapping[str, int]:
+def needs(spec: RunSpec) -> Mapping[str, int]:
     """Return what a run needs of a node: as many CPUs as it has threads, and a GPU if it is trained on one."""
-    return {"num_cpus": order.spec.threads or 1, "num_gpus": int(order.spec.device.startswith("cuda"))}
+    return {"num_cpus": spec.threads or 1, "num_gpus": int(spec.device.startswith("cuda"))}
 
 
 def _error(error: ClusterError) -> Message:

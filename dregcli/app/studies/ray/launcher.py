@@ -1,6 +1,7 @@
 """Have the runs of a study trained by a Ray cluster, and wait for them."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,6 +16,7 @@ from dregcli.app.studies.side_by_side import carried_out
 from dregcli.app.studies.worker import Order, Outcome
 from dregcli.engine.device import Device
 from dregcli.errors import Fault
+from dregcli.specs.run import RunSpec
 from dregcli.store.runs import RunStore
 from dregcli.wording import counted
 
@@ -42,6 +44,11 @@ class Ray:
     def device(self, request: TrainRequest) -> Device:
         """See ``Elsewhere``: a task takes a GPU of the cluster only if the command asks for one."""
         return "cpu"
+
+    def foretold(self, specs: Sequence[RunSpec], request: TrainRequest, store: RunStore) -> list[str]:
+        """See ``Elsewhere``."""
+        tasks = Counter(_in_words(spec) for spec in specs)
+        return [f"Ray would get {counted(number, 'task')}, each with {what}." for what, number in tasks.items()]
 
     def carry_out(
         self,
@@ -88,11 +95,15 @@ def _faults_of_address(address: str) -> list[Fault]:
 def _warn_of_what_fits_nowhere(ray: Any, orders: Mapping[int, Order], listener: Listener) -> None:  # noqa: ANN401
     """Warn of runs that need more than any node has: they would wait for ever, unless the cluster grows."""
     nodes: list[Mapping[str, float]] = [each["Resources"] for each in ray.nodes() if each["Alive"]]
-    wanted = {(needs(order)["num_cpus"], needs(order)["num_gpus"]) for order in orders.values()}
-    for cpus, gpus in sorted(wanted):
+    most = int(max((node.get("CPU", 0) for node in nodes), default=0))
+    for words, wanted in {_in_words(order.spec): needs(order.spec) for order in orders.values()}.items():
+        cpus, gpus = wanted["num_cpus"], wanted["num_gpus"]
         if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
-            most = int(max((node.get("CPU", 0) for node in nodes), default=0))
-            gpu = " and a GPU" if gpus else ""
-            what = f"no node of the cluster has the {counted(cpus, 'CPU')}{gpu} that a run takes"
+            what = f"no node of the cluster has the {words} that a run takes"
             advice = "the runs wait until one joins; with --threads you say how many CPUs a run takes"
             listener.warn(f"{what} (the most is {counted(most, 'CPU')}): {advice}")
+
+
+def _in_words(spec: RunSpec) -> str:
+    wanted = needs(spec)
+    return counted(wanted["num_cpus"], "CPU") + (" and 1 GPU" if wanted["num_gpus"] else "")

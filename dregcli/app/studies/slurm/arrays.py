@@ -5,23 +5,20 @@ once its task was stopped, ``0000.starts.json``; ``array.json``, once SLURM has 
 files of submitit, with the logs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Final
 
-from dregcli.app.studies.repeats import Key, key_of
+from dregcli.app.studies.repeats import key_of
+from dregcli.app.studies.slurm.submitted import ARRAY_FILE, SLURM_FOLDER, subject
 from dregcli.app.studies.worker import Order
 from dregcli.errors import StoreCorrupt
 from dregcli.filesystem import FileSystem, make_folders, write_aside, write_folder_aside
 from dregcli.store import documents, layout
 from dregcli.store.runs import RunStore
 
-SLURM_FOLDER: Final = ".slurm"
-
-_ARRAY_FILE: Final = "array.json"
 _ORDERS, _JOBS = "orders", "jobs"
 
 
@@ -42,8 +39,8 @@ class Array:
         Raises:
             StoreWriteError: the disk refuses.
         """
-        found = {_subject(key_of(order.spec)): job for order, job in zip(orders, jobs, strict=True)}
-        write_aside(fs, self.home / _ARRAY_FILE, documents.seal({"jobs": found}))
+        found = {subject(*key_of(order.spec)): job for order, job in zip(orders, jobs, strict=True)}
+        write_aside(fs, self.home / ARRAY_FILE, documents.seal({"jobs": found}))
 
 
 def new_array(store: RunStore, orders: Sequence[Order]) -> tuple[Array, list[Path]]:
@@ -68,22 +65,6 @@ def new_array(store: RunStore, orders: Sequence[Order]) -> tuple[Array, list[Pat
             write_folder_aside(fs, array.home, files)
             return array, [array.home / name for name in files]
     raise AssertionError
-
-
-def jobs_of(store: RunStore) -> dict[Key, list[str]]:
-    """Return the jobs of each run for which an array was handed over, the newest last.
-
-    An array whose file cannot be read is left out: then a run may get a second job, which finds nothing to do.
-    """
-    root = store.root / SLURM_FOLDER
-    found: dict[Key, list[str]] = {}
-    for name in sorted(layout.entries(root)):
-        with suppress(StoreCorrupt, KeyError, AttributeError, ValueError):
-            jobs: Mapping[str, Any] = documents.unseal(root / name / _ARRAY_FILE)["jobs"]
-            for subject, job in jobs.items():
-                experiment, _, seed = subject.rpartition("-")
-                found.setdefault((experiment, int(seed)), []).append(str(job))
-    return found
 
 
 def read_order(path: Path) -> Order:
@@ -130,8 +111,3 @@ def keep_starts(fs: FileSystem, path: Path, starts: Starts) -> None:
 
 def _starts_file(path: Path) -> Path:
     return path.with_suffix(".starts.json")
-
-
-def _subject(key: Key) -> str:
-    experiment, seed = key
-    return f"{experiment}-{seed}"

@@ -15,14 +15,16 @@ from dregcli.app.studies.listening import RunListener
 from dregcli.app.studies.repeats import key_of
 from dregcli.app.studies.request import TrainRequest
 from dregcli.app.studies.slurm import queue
-from dregcli.app.studies.slurm.arrays import Array, jobs_of, new_array
+from dregcli.app.studies.slurm.arrays import Array, new_array
 from dregcli.app.studies.slurm.settings import asks_for_gpu, of_submitit, parse
+from dregcli.app.studies.slurm.submitted import still_queued, subject
 from dregcli.app.studies.slurm.task import run_task
 from dregcli.app.studies.worker import Order, Outcome
 from dregcli.commands import command, quoted
 from dregcli.engine.device import Device
 from dregcli.errors import ClusterError, Fault
 from dregcli.filesystem import discard
+from dregcli.specs.run import RunSpec
 from dregcli.store.runs import RunStore
 from dregcli.wording import counted, listed, some_of
 
@@ -57,6 +59,17 @@ class Slurm:
         """See ``Elsewhere``: a run is on a GPU if its job has one."""
         return "cuda" if asks_for_gpu(parse(request.slurm)[0]) else "cpu"
 
+    def foretold(self, specs: Sequence[RunSpec], request: TrainRequest, store: RunStore) -> list[str]:
+        """See ``Elsewhere``."""
+        there = still_queued(store.root)
+        new = [spec for spec in specs if subject(*key_of(spec)) not in there]
+        sentences = [] if len(new) == len(specs) else [f"In SLURM's queue already: {len(specs) - len(new)}."]
+        if new:
+            parameters = _parameters(new, request)
+            shown = [f"{name.removeprefix('slurm_')}={value}" for name, value in parameters.items()]
+            sentences.append(f"SLURM would get {counted(len(new), 'task')} with these settings: {', '.join(shown)}.")
+        return sentences
+
     def carry_out(
         self,
         orders: Mapping[int, Order],
@@ -73,57 +86,50 @@ class Slurm:
             StoreWriteError: the store cannot be written.
         """
         store = RunStore(next(iter(orders.values())).runs_dir)
-        there = _still_there(store)
+        there = still_queued(store.root)
         new: dict[int, Order] = {}
         for number, order in orders.items():
-            if job := there.get(key_of(order.spec)):
-                yield number, Outcome(queued=f"job {job} of SLURM has this run already")
+            if job := there.get(subject(*key_of(order.spec))):
+                yield number, Outcome(queued=f"job {job} of SLURM")
             else:
                 new[number] = order
         if not new:
             return
-        settings, _ = parse(request.slurm)
-        _warn(listener, [*new.values()], settings)
-        array, jobs = self._submit(store, [_absolute(order) for order in new.values()], settings, request.at_once)
+        _warn(listener, [*new.values()], parse(request.slurm)[0])
+        array, jobs = _submit(store, [_absolute(order) for order in new.values()], request)
         for (number, _), job in zip(new.items(), jobs, strict=True):
-            yield number, Outcome(queued=f"handed over to SLURM as job {job}")
+            yield number, Outcome(queued=f"job {job} of SLURM")
         _say_what_to_type(listener, array, jobs, request)
 
-    def _submit(
-        self, store: RunStore, orders: Sequence[Order], settings: Mapping[str, Any], at_once: int | None
-    ) -> tuple[Array, list[str]]:
-        """Hand an array over, and return the job of each order."""
-        import submitit
 
-        array, paths = new_array(store, orders)
-        threads = max(order.spec.threads or 1 for order in orders)
-        parameters = of_submitit(
-            settings, at_once=at_once, threads=threads, gpu=any(order.spec.device == "cuda" for order in orders)
-        )
-        printed = StringIO()
-        try:
-            with redirect_stderr(printed):  # submitit prints what sbatch prints
-                executor = submitit.AutoExecutor(folder=array.jobs, cluster="slurm")
-                executor.update_parameters(**parameters)
-                jobs = executor.map_array(run_task, [str(path) for path in paths])
-        except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
-            discard(store.fs, array.home)
-            raise queue.refusal(("sbatch",), str(error)) from error
-        except OSError as error:
-            what = f"The array cannot be handed over: {error}"
-            raise ClusterError(what, where=str(array.home)) from error
-        found = [job.job_id for job in jobs]
-        array.record(store.fs, orders, found)
-        return array, found
+def _submit(store: RunStore, orders: Sequence[Order], request: TrainRequest) -> tuple[Array, list[str]]:
+    """Hand an array over, and return the job of each order."""
+    import submitit
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    array, paths = new_array(store, orders)
+    printed = StringIO()
+    try:
+        with redirect_stderr(printed):  # submitit prints what sbatch prints
+            executor = submitit.AutoExecutor(folder=array.jobs, cluster="slurm")
+            executor.update_parameters(**_parameters([order.spec for order in orders], request))
+            jobs = executor.map_array(run_task, [str(path) for path in paths])
+    except (FailedJobError, FailedSubmissionError) as error:
+        discard(store.fs, array.home)
+        raise queue.refusal(("sbatch",), str(error)) from error
+    except OSError as error:
+        what = f"The array cannot be handed over: {error}"
+        raise ClusterError(what, where=str(array.home)) from error
+    found = [job.job_id for job in jobs]
+    array.record(store.fs, orders, found)
+    return array, found
 
 
-def _still_there(store: RunStore) -> dict[tuple[str, int], str]:
-    """Return the job of each run that waits for SLURM or runs there, by experiment and seed."""
-    known = jobs_of(store)
-    if not known:
-        return {}
-    queued = queue.in_queue()
-    return {key: job for key, jobs in known.items() for job in jobs if job in queued}
+def _parameters(specs: Sequence[RunSpec], request: TrainRequest) -> dict[str, Any]:
+    """Return submitit's parameters for the jobs of these runs."""
+    settings, _ = parse(request.slurm)
+    threads, gpu = max(spec.threads or 1 for spec in specs), any(spec.device == "cuda" for spec in specs)
+    return of_submitit(settings, at_once=request.at_once, threads=threads, gpu=gpu)
 
 
 def _absolute(order: Order) -> Order:
@@ -149,9 +155,9 @@ def _warn(listener: Listener, orders: Sequence[Order], settings: Mapping[str, An
 
 def _say_what_to_type(listener: Listener, array: Array, jobs: Sequence[str], request: TrainRequest) -> None:
     ids = [*dict.fromkeys(job.partition("_")[0] for job in jobs)]
-    listener.note(f"SLURM has {counted(len(jobs), 'run')} as job {some_of(ids)}; logs: {array.jobs}")
+    listener.note(f"handed over to SLURM: {counted(len(jobs), 'run')}, as job {some_of(ids)}; logs: {array.jobs}")
     words = [request.name] if request.name else []
-    listener.note(f"follow them:   {command('report', *words, '--watch')}")
-    listener.note(f"in the queue:  {quoted('squeue', '--job', ','.join(ids))}")
-    listener.note(f"cancel them:   {quoted('scancel', *ids)}")
+    listener.note(f"follow them: {command('report', *words, '--watch')}")
+    listener.note(f"see the queue: {quoted('squeue', '--job', ','.join(ids))}")
+    listener.note(f"cancel them: {quoted('scancel', *ids)}")
     listener.note("see the results, or hand over again what was cancelled: type the same command again")

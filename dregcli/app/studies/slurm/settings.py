@@ -85,7 +85,7 @@ def parse(words: Iterable[str]) -> tuple[dict[str, Any], list[Fault]]:
                 faults.append(Fault("slurm", f"{name} must be {kind}, got '{value}'."))
                 continue
             if name == "setup":
-                setup.append(parsed)
+                setup.append(value)
             else:
                 found[name] = parsed
     if setup:

@@ -132,7 +132,10 @@ def _start_again(path: Path, log: Log) -> None:
             return
         queue.start_again(job)
     except DregError as error:
-        log.note(f"warning: job {job.name} cannot be started again: {error}")
+        log.note(
+            f"warning: SLURM does not put job {job.name} into its queue again: {error}\n"
+            "If it does not do so itself, type the same command again, which hands the run over anew."
+        )
         return
     log.note(f"job {job.name} is in the queue again, and continues from step {starts.step}")
 
