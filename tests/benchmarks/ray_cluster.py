@@ -29,7 +29,7 @@ STEPS: Final = 300
 STUDY: Final = (
     *("train", "--seeds", "0-1", "--dataset", "digits", "--device", "cpu", "--threads", "1", "--k", "4"),
     *("--batch-size", "16", "--hidden", "16,8", "--latent-dim", "4", "--steps", str(STEPS), "--log-every", "10"),
-    *("--eval-every", "0", "--checkpoint-every", "50", "--final-eval", "test", "--json"),
+    *("--eval-every", "0", "--checkpoint-every", "50", "--final-eval", "test", "--quiet"),
 )
 
 

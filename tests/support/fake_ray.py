@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -29,6 +30,11 @@ class TaskCancelledError(Exception):
 
 class _Lost(BaseException):
     """Ends the thread of a task whose node is lost."""
+
+
+def _pinned(node: str, *, soft: bool) -> str:
+    assert not soft
+    return node
 
 
 class _Now(threading.local):
@@ -124,7 +130,7 @@ class FakeRay(ModuleType):
         self.connected = False
         self._nodes, self._loses_at, self._refuses = nodes, loses_at, refuses
         self.exceptions = SimpleNamespace(RayTaskError=RayTaskError, TaskCancelledError=TaskCancelledError)
-        strategies = SimpleNamespace(NodeAffinitySchedulingStrategy=lambda node, soft: (node, soft))
+        strategies = SimpleNamespace(NodeAffinitySchedulingStrategy=_pinned)
         monkeypatch.setitem(sys.modules, "ray", self)
         monkeypatch.setitem(sys.modules, "ray.util.scheduling_strategies", strategies)
         monkeypatch.setattr(socket, "gethostname", lambda: self.now.task.host if self.now.task else "head")
@@ -160,7 +166,10 @@ class FakeRay(ModuleType):
                 return _Actor(self, what(*arguments))
             return FakeTask(self, lambda: what(*arguments), options)
 
-        return SimpleNamespace(options=lambda **of: SimpleNamespace(remote=lambda *given: begin(of, *given)))
+        def options(**wanted: Any) -> Any:
+            return SimpleNamespace(remote=partial(begin, wanted))
+
+        return SimpleNamespace(options=options)
 
     def get(self, value: Any) -> Any:
         if isinstance(value, FakeTask):
