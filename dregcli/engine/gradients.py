@@ -132,7 +132,7 @@ class Step:
         self._rule, self._noise = rule, noise
         self._model, self._pixels, self._dreams = model, pixels, dreams
         self._asleep: Named | None = None
-        self._batch: Batch = model.batch(pixels, draws)
+        self._batch = execution.batch(model.batch, pixels, draws)
         self._tempered: TemperedBatch | None = None
         self._kl_weight = kl_weight
         if kl_weight != 1.0:

@@ -143,6 +143,8 @@ class Trainer:
         plain = model.repeats and self.tracker is None and not pair.estimator.learned
         # A recording would keep the numbers of one fit.
         plain = plain and optimisation.optimizer.can_be_recorded and not self.fitted.exist
+        # Sums over ranks are no work of the device alone.
+        plain = plain and self._execution.shards is None
         self._record = record if plain and noise_bytes <= MOST_NOISE_BYTES else None
         self._captured: CapturedStep | None = None
         self._captured_from = self._settled
@@ -172,7 +174,7 @@ class Trainer:
         found: list[Tensor] = []
         with in_eval_mode(self.model):
             for pixels, noise in self._batches.of_fit(self.step):
-                batch = self.model.batch(pixels, noise)
+                batch = self._execution.batch(self.model.batch, pixels, noise)
                 if kl_weight != 1.0:
                     batch = TemperedBatch(batch, kl_weight, k_chunk=k_chunk)
                 found.append(batch.log_weights(k_chunk=k_chunk))
@@ -211,11 +213,15 @@ class Trainer:
         """Return the next step's batch, from other values and numbers if they are given."""
         return self._batches.drawn(self.step, stored, randomness)
 
-    def _gradients(self, drawn: DrawnBatch, *, repeated: bool = False) -> tuple[Step, Gradients]:
+    def _gradients(
+        self, drawn: DrawnBatch, *, repeated: bool = False, alone: bool = False
+    ) -> tuple[Step, Gradients]:
         # A recorded step is repeated only after all changes of the objective.
         step = max(self.step, self._settled) if repeated else self.step
         kl_weight = self._optimisation.kl_weight(step)
         execution = replace(self._execution, repeated=repeated)
+        if alone:
+            execution = replace(execution, shards=None)
         if kl_weight != 1.0:
             # The correction of a bfloat16 pass would be that of the objective's value, not that of the bound.
             execution = replace(execution, precision=Precision.FLOAT32)
@@ -340,8 +346,11 @@ class Trainer:
         raise self._diverged
 
     def _divergence(self) -> Diverged:
-        """Compute the step that is not finite again (same random numbers and parameters) and return its error."""
-        _, gradients = self._gradients(self._drawn())
+        """Compute the step that is not finite again (same random numbers and parameters) and return its error.
+
+        The other ranks of a run may not look at their numbers now, so that this one computes all rows.
+        """
+        _, gradients = self._gradients(self._drawn(), alone=True)
         named = {
             "the bound": gradients.bound,
             "the objective": gradients.value,

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from dregcli.defaults import NOISE_BLOCK
-from dregcli.engine.draws import LatentNoise
+from dregcli.engine.draws import OF_PROGRAM, LatentNoise
 from dregcli.engine.located import Located, locate
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.programs.bits import log_prob
@@ -25,9 +25,6 @@ from dregcli.engine.programs.densities import require_densities, require_unchang
 from dregcli.engine.programs.normals import from_normals
 from dregcli.engine.programs.uniforms import from_uniforms
 from dregcli.errors import Fault, SpecError
-
-_PROGRAM = 2**20
-"""Number of the seed of random numbers that a posterior's program draws itself, such as dropout's."""
 
 
 class Posterior(Protocol):
@@ -113,7 +110,7 @@ def draw_latents(
         SpecError: a distribution is not one that samples can be drawn from, or its density has a wrong shape.
     """
     drawing = _Drawing(noise, x, first=first, count=count, has_path=has_path)
-    with seeded(noise.seed(_PROGRAM, 0), x.device):
+    with seeded(noise.seed(OF_PROGRAM, 0), x.device):
         posterior(x, drawing)
     if not drawing.located:
         message = "it drew no latent: call draw(name, distribution) for each latent."
