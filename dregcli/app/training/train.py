@@ -7,6 +7,7 @@ from typing import Any
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import memory_explained
+from dregcli.app.common.ranks import ranks_here
 from dregcli.app.loading.build import build_trainer
 from dregcli.app.loading.restore import load_trainer
 from dregcli.app.models.captured import captured
@@ -192,4 +193,6 @@ def environment_now(spec: RunSpec, argv: list[str]) -> dict[str, Any]:
     """Return the environment of this process, as the run keeps it."""
     setting = {"threads": spec.threads or threads(), "device": spec.device, "data_checksum": spec.data_checksum}
     extra = {**setting, "libraries": libraries(), "gpu": gpu(spec.device)}
+    if (ranks := ranks_here()) is not None:
+        extra["ranks"] = ranks.size
     return capture_environment(argv=argv, extra=extra, capture=spec.capture)

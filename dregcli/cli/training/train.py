@@ -86,11 +86,14 @@ def train(
 ) -> None:
     """Train a model, and keep everything about the run."""
     from dregcli.app.studies.launch import StudyResult, TrainRequest, launch, print_config
+    from dregcli.app.training.following import one_of_the_ranks
 
     request = TrainRequest(
         settings, name=name, preset=preset, config=config, resume=resume, end=end, trust_code=trust_code
     )
-    with Terminal(as_json=as_json, quiet=quiet) as terminal:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal, one_of_the_ranks(data_folder_if_any(data_dir)) as leads:
+        if not leads:
+            return
         if print_config_:
             spec = print_config(request, data_dir=data_folder_if_any(data_dir), listener=terminal)
             show_config(terminal, spec)

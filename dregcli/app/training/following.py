@@ -1,0 +1,122 @@
+"""What the ranks other than 0 do: they repeat each step of rank 0 on their own rows, and keep nothing."""
+
+import os
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from dregcli.app.common.interrupts import StopRequest, stop_requests
+from dregcli.app.common.ranks import END, joining, place_in
+from dregcli.app.loading.bounds import bounds_of_batches
+from dregcli.app.loading.build import build_trainer
+from dregcli.app.planning.load_data import data_of
+from dregcli.app.planning.run_data import RunData
+from dregcli.app.training.crew import ANSWER, RUN_ENDS, STEP, WARM_UP, EvaluationOrder, RunOrder, parts_message
+from dregcli.engine.device import prepare_process, settled_process, using_threads
+from dregcli.engine.process_group import ProcessGroup
+from dregcli.engine.training import Trainer
+from dregcli.errors import Diverged, RankLost, Terminated
+
+GRACE_SECONDS: Final = 15.0
+"""How long after a signal a rank goes on with the others. Rank 0 usually gets the signal too, and ends the run."""
+
+
+@contextmanager
+def one_of_the_ranks(data_dir: Path) -> Generator[bool]:
+    """Tell whether this process runs the command: alone or as rank 0. Any other rank follows rank 0 to the end.
+
+    Args:
+        data_dir: the data folder.
+
+    Raises:
+        RankLost: rank 0 has ended without a word.
+        Terminated: a signal came to this rank alone.
+        Other errors: the rank has no data, or not the code of the model.
+    """
+    place = place_in(os.environ)
+    if place is None:
+        yield True
+        return
+    with joining(place) as group:
+        if group.rank == 0:
+            yield True
+            return
+        with stop_requests() as stop:
+            _Follower(group, data_dir, stop).follow()
+        yield False
+
+
+class _Follower:
+    """A rank that does what rank 0 says.
+
+    Args:
+        group: all ranks.
+        data_dir: the data folder.
+        stop: the signals that came.
+    """
+
+    def __init__(self, group: ProcessGroup, data_dir: Path, stop: StopRequest) -> None:
+        self._group, self._data_dir, self._stop = group, data_dir, stop
+        self._leaves_at: float | None = None
+
+    def follow(self) -> None:
+        """Follow rank 0 through all runs of its command."""
+        prepare_process()
+        try:
+            while (message := self._next()) != END:
+                self._run(RunOrder.of(message))
+        except RankLost:
+            # After a signal or an error of its own rank 0 leaves in the middle of a step, and has said why.
+            if self._stop.received is None:
+                raise
+
+    def _next(self) -> bytes:
+        message = self._group.heard()
+        if self._stop.received is not None:
+            now = time.monotonic()
+            self._leaves_at = self._leaves_at or now + GRACE_SECONDS
+            if now > self._leaves_at:
+                where = f"rank {self._group.rank}"
+                raise Terminated(f"Stopped by {self._stop.received.name}, which came to this rank alone.", where=where)
+        return message
+
+    def _run(self, order: RunOrder) -> None:
+        self._group.use(order.spec.device)
+        data = data_of(order.spec, self._data_dir)
+        trainer = build_trainer(order.spec, data, order.code)
+        state = order.state
+        trainer.load(state.step, state.model, state.optimizer, state.window)
+        with using_threads(order.spec.threads), settled_process():
+            while (message := self._next()) != RUN_ENDS:
+                self._do(message, trainer, data)
+
+    def _do(self, message: bytes, trainer: Trainer, data: RunData) -> None:
+        if message == STEP:
+            # Rank 0 finds the same numbers, and ends the run.
+            try:
+                trainer.advance()
+            except Diverged:
+                return
+        elif message == WARM_UP:
+            trainer.warm_up()
+        elif message == ANSWER:
+            self._group.answer(b"")
+        else:
+            self._evaluate(EvaluationOrder.of(message), trainer, data)
+
+    def _evaluate(self, order: EvaluationOrder, trainer: Trainer, data: RunData) -> None:
+        with trainer.holding(order.weights):
+            parts = bounds_of_batches(
+                trainer.model,
+                data,
+                order.split,
+                k=order.k,
+                seed=order.seed,
+                k_chunk=order.k_chunk,
+                limit=order.limit,
+                first=self._group.rank,
+                every=self._group.size,
+            )
+        self._group.answer(parts_message(parts))
