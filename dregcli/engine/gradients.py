@@ -9,7 +9,7 @@ from torch import Tensor
 from dregcli.engine.draws import Noise
 from dregcli.engine.dreams import DreamNoise, sleep_gradient
 from dregcli.engine.execution import Execution, WeighedRows
-from dregcli.engine.execution.batch import Batch, Named
+from dregcli.engine.execution.batch import Named
 from dregcli.engine.execution.tempered import TemperedBatch
 from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.models.base import Model

@@ -213,9 +213,7 @@ class Trainer:
         """Return the next step's batch, from other values and numbers if they are given."""
         return self._batches.drawn(self.step, stored, randomness)
 
-    def _gradients(
-        self, drawn: DrawnBatch, *, repeated: bool = False, alone: bool = False
-    ) -> tuple[Step, Gradients]:
+    def _gradients(self, drawn: DrawnBatch, *, repeated: bool = False, alone: bool = False) -> tuple[Step, Gradients]:
         # A recorded step is repeated only after all changes of the objective.
         step = max(self.step, self._settled) if repeated else self.step
         kl_weight = self._optimisation.kl_weight(step)

@@ -78,7 +78,7 @@ def joining(place: Place) -> Generator[ProcessGroup]:
     Raises:
         RankLost: the others do not come.
     """
-    global _joined  # noqa: PLW0603 - see the module
+    global _joined
     take_gpu(place.local)
     _joined = group = ProcessGroup.joined(place.rank, place.size)
     try:

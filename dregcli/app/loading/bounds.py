@@ -130,9 +130,7 @@ def split_bounds(
         between()
 
     options: Any = {"k": k, "seed": seed, "k_chunk": k_chunk, "limit": limit}
-    parts = bounds_of_batches(
-        model, data, split, **options, every=size, after_batch=after_batch, warn=listener.warn
-    )
+    parts = bounds_of_batches(model, data, split, **options, every=size, after_batch=after_batch, warn=listener.warn)
     if others:
         parts = _in_turn([parts, *others.parts()])
     listener.end()
@@ -194,10 +192,11 @@ def bounds_of_batches(
 
 def _in_turn(of_each: Sequence[Parts]) -> Parts:
     """Return the arrays of all batches in their order; each process has evaluated every n-th of them."""
-    return {
-        name: [each for turn in zip_longest(*(parts.get(name, ()) for parts in of_each)) for each in turn if each is not None]
-        for name in of_each[0]
-    }
+    found: Parts = {}
+    for name in of_each[0]:
+        turns = zip_longest(*(parts.get(name, ()) for parts in of_each))
+        found[name] = [each for turn in turns for each in turn if each is not None]
+    return found
 
 
 def _layers(model: Model, whole: Mapping[str, NDArray[np.float64]]) -> dict[str, dict[str, float]]:

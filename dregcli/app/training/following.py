@@ -78,8 +78,8 @@ class _Follower:
             now = time.monotonic()
             self._leaves_at = self._leaves_at or now + GRACE_SECONDS
             if now > self._leaves_at:
-                where = f"rank {self._group.rank}"
-                raise Terminated(f"Stopped by {self._stop.received.name}, which came to this rank alone.", where=where)
+                what = f"Stopped by {self._stop.received.name}, which came to this rank alone."
+                raise Terminated(what, where=f"rank {self._group.rank}")
         return message
 
     def _run(self, order: RunOrder) -> None:

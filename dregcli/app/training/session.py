@@ -428,7 +428,9 @@ class Session:
     def _without_rank(self, lost: RankLost, *, has_checkpoint: bool) -> RankLost:
         path = self._writer.run.path
         kept = "A checkpoint was written." if has_checkpoint else "No step had been trained yet."
-        hint = f"see its own message above; then continue with any number of ranks: {command('train', '--resume', path)}"
+        hint = (
+            f"see its own message above; then continue with any number of ranks: {command('train', '--resume', path)}"
+        )
         return RankLost(f"{lost.what} {kept}", where=f"{path}, step {self._trainer.step}", hint=hint)
 
     def _fail(self, error: Exception) -> None:

@@ -6,11 +6,11 @@ from typing import Protocol, Self
 from torch import Tensor
 
 from dregcli.defaults import DEFAULT_INFLATION
+from dregcli.engine.draws import Noise
 from dregcli.engine.execution.batch import Batch, Sums
 from dregcli.engine.execution.dense import DenseRows
 from dregcli.engine.execution.screened import ScreenedRows, Screening
 from dregcli.engine.execution.sharded import MakeBatch, ShardedRows, Shards
-from dregcli.engine.draws import Noise
 from dregcli.engine.execution.weighing import RowWeights, Weigh
 from dregcli.names import Backward, Precision
 
