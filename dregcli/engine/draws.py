@@ -96,7 +96,7 @@ class NoiseOfExamples:
 
 
 OF_PROGRAM = 2**20
-"""Number of the seed of random numbers that a posterior's program draws itself, such as dropout's, for all samples."""
+"""Number of the seed of random numbers that a posterior's program draws itself, such as dropout's."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The processes of one run over several ranks: torch's process group, behind what the engine and the run need of it.
 
-Rank 0 leads. It tells the other ranks what to do next by short messages, and all ranks exchange sums while they do it.
+Rank 0 leads. It tells the other ranks what to do next by messages, and all ranks exchange sums while they do it.
 Messages go through a group of their own on the CPU, in which a rank may wait for days: between two messages rank 0
 may write to a slow disk. In an exchange no rank waits longer than ``EXCHANGE_SECONDS``.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 from dregcli.errors import RankLost
 
 EXCHANGE_SECONDS: Final = 600.0
-"""How long a rank waits for the others in an exchange. A rank that ended is noticed at once: its connection closes."""
+"""How long a rank waits for the others in an exchange. A rank that ends is noticed at once by its connection."""
 
 _MESSAGE_DAYS: Final = 365
 _SHORT: Final = 64
@@ -159,4 +159,5 @@ def _lost(what: str) -> Generator[None]:
         raise
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise RankLost(f"{what}: {reason}") from error
+        message = f"{what}: {reason}"
+        raise RankLost(message) from error

@@ -1,9 +1,9 @@
 """The training loop's engine: one step at a time, all of its state in tensors and plain numbers."""
 
 import math
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,19 +14,20 @@ from dregcli.engine.captured import CapturedStep, Record
 from dregcli.engine.examples import Examples
 from dregcli.engine.execution import Execution
 from dregcli.engine.execution.tempered import TemperedBatch
-from dregcli.engine.fitting import FITTED, FittedNumbers
+from dregcli.engine.fitting import FittedNumbers
 from dregcli.engine.gradients import Gradients, Step, require_antithetic, require_prior_path
-from dregcli.engine.learning import PREFIX, LearnedParameters
+from dregcli.engine.learning import LearnedParameters
 from dregcli.engine.models.base import Model, in_eval_mode
 from dregcli.engine.objectives import ScheduledObjective
-from dregcli.engine.optimisation import RAW, Optimisation, Updates
+from dregcli.engine.optimisation import Optimisation, Updates
 from dregcli.engine.pairs import Pair
 from dregcli.engine.pixels import Pixels
 from dregcli.engine.prior_rule import RULES
 from dregcli.engine.randomness import Randomness
 from dregcli.engine.step_numbers import LOGGED, Window, diverged, norms
-from dregcli.engine.tracking import TRACKED, Tracker
+from dregcli.engine.tracking import Tracker
 from dregcli.engine.training_batches import DrawnBatch, TrainingBatches
+from dregcli.engine.training_state import Trained, TrainerState
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import Diverged
 from dregcli.names import Precision, PriorGradient, SampleNoise
@@ -37,23 +38,6 @@ MOST_PENDING = 64
 MOST_NOISE_BYTES = 2**28
 """Largest noise of a captured step. A step with more is limited by the GPU's arithmetic, and its arrays would stay
 allocated for the whole training."""
-
-_PREFIXES = (PREFIX, FITTED, TRACKED, RAW)
-"""Beginnings of the names of tensors that lie beside the optimizer's own in a state."""
-
-
-@dataclass(frozen=True)
-class TrainerState:
-    """Everything a resumed run needs, as named tensors and plain numbers.
-
-    ``model`` has the weights that evaluations use. If these are an average, the weights in training are beside the
-    optimizer's state.
-    """
-
-    step: int
-    model: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
-    window: dict[str, float]
 
 
 class Trainer:
@@ -114,35 +98,37 @@ class Trainer:
         self.model = model
         self.step = 0
         self.window = Window()
-        self.learned = LearnedParameters(pair, lr=lr)
         self._objective = objective or ScheduledObjective(pair.objective)
         self._batches = TrainingBatches(
             examples, pixels, k=k, batch_size=batch_size, width=model.latent_width, seed=seed, noise=noise
         )
-        self.fitted = FittedNumbers(self._objective.start, steps_per_epoch=self.steps_per_epoch)
         self._theta = model.model_parameters() if train_model else {}
         self._phi = model.posterior_parameters()
         self._execution = execution or Execution()
-        self.tracker = Tracker(tracked, pair, examples.device) if tracked else None
         # The numbers of steps stay on the device until they are fetched. A step that is not finite sets this flag on
         # the device; then this step and all later ones change nothing. So no step has to wait for a check.
         self._pending: list[Tensor] = []
         self._diverged: Diverged | None = None
         self._broken = torch.zeros((), device=examples.device)
-        optimisation = optimisation or Optimisation()
-        self._optimizer = Updates(
-            self._theta,
-            self._phi,
-            optimisation,
-            lr=lr,
-            steps_per_epoch=self.steps_per_epoch,
-            broken=self._broken,
+        self._optimisation = optimisation or Optimisation()
+        self.trained = Trained(
+            model,
+            Updates(
+                self._theta,
+                self._phi,
+                self._optimisation,
+                lr=lr,
+                steps_per_epoch=self.steps_per_epoch,
+                broken=self._broken,
+            ),
+            LearnedParameters(pair, lr=lr),
+            FittedNumbers(self._objective.start, steps_per_epoch=self.steps_per_epoch),
+            Tracker(tracked, pair, examples.device) if tracked else None,
         )
-        self._optimisation = optimisation
         noise_bytes = 4 * k * batch_size * model.latent_width
-        plain = model.repeats and self.tracker is None and not pair.estimator.learned
+        plain = model.repeats and not tracked and not pair.estimator.learned
         # A recording would keep the numbers of one fit.
-        plain = plain and optimisation.optimizer.can_be_recorded and not self.fitted.exist
+        plain = plain and self._optimisation.optimizer.can_be_recorded and not self.trained.fitted.exist
         # Sums over ranks are no work of the device alone.
         plain = plain and self._execution.shards is None
         self._record = record if plain and noise_bytes <= MOST_NOISE_BYTES else None
@@ -162,12 +148,12 @@ class Trainer:
 
     def _pair(self, step: int) -> Pair:
         """Return the pair of a step: its objective, fitted, and the parameters that the estimator has learned."""
-        return replace(self.learned.pair, objective=self.fitted.at(self._objective.at(step)))
+        return replace(self.trained.learned.pair, objective=self.trained.fitted.at(self._objective.at(step)))
 
     @torch.no_grad()
     def _fit(self) -> None:
         """Fit the objective's numbers before the next step, if that is due."""
-        if not self.fitted.are_due(self.step):
+        if not self.trained.fitted.are_due(self.step):
             return
         self.collect()  # an error of earlier steps must be found while the numbers are still those of these steps
         kl_weight, k_chunk = self._optimisation.kl_weight(self.step), self._execution.k_chunk
@@ -178,31 +164,12 @@ class Trainer:
                 if kl_weight != 1.0:
                     batch = TemperedBatch(batch, kl_weight, k_chunk=k_chunk)
                 found.append(batch.log_weights(k_chunk=k_chunk))
-        self.fitted.fit(self._objective.at(self.step), torch.cat(found, dim=1), self.step)
+        self.trained.fitted.fit(self._objective.at(self.step), torch.cat(found, dim=1), self.step)
 
     @property
     def _logged(self) -> int:
         """Count of a step's numbers that a window takes."""
-        return LOGGED + self._optimizer.clips
-
-    @property
-    def averages(self) -> bool:
-        """Whether evaluations use an average of the weights."""
-        return self._optimizer.averages
-
-    def evaluated(self) -> AbstractContextManager[None]:
-        """Let the model have the weights that evaluations use; afterwards it has those in training again."""
-        return self._optimizer.evaluated()
-
-    @contextmanager
-    def holding(self, weights: Mapping[str, Tensor]) -> Generator[None]:
-        """Let the model have other weights; afterwards it has those in training again."""
-        kept = self._weights()
-        self.model.load_state_dict(dict(weights))
-        try:
-            yield
-        finally:
-            self.model.load_state_dict(kept)
+        return LOGGED + self.trained.updates.clips
 
     @property
     def records(self) -> bool:
@@ -239,14 +206,14 @@ class Trainer:
         """Take one step on the device, and return its numbers; a repeated one never waits for the device."""
         batch, gradients = self._gradients(self._drawn(stored, randomness), repeated=repeated)
         descent, clipped = gradients.whole(), list[Tensor]()
-        if self._optimizer.clips:
-            descent, is_clipped = self._optimizer.clipped(descent)
+        if self.trained.updates.clips:
+            descent, is_clipped = self.trained.updates.clipped(descent)
             clipped.append(is_clipped)
         numbers = torch.cat([gradients.values.mean(dim=1), norms(gradients), *clipped, *gradients.slopes()])
         torch.maximum(self._broken, (~torch.isfinite(numbers).all()).to(self._broken), out=self._broken)
-        if self.tracker:
-            self.tracker.add(batch, self._pair(self.step), train_model=bool(self._theta))
-        self._optimizer.apply(descent)
+        if self.trained.tracker:
+            self.trained.tracker.add(batch, self._pair(self.step), train_model=bool(self._theta))
+        self.trained.updates.apply(descent)
         return numbers
 
     def warm_up(self) -> str | None:
@@ -287,17 +254,17 @@ class Trainer:
             raise self._diverged
         self._fit()
         stored = self._batches.stored(self.step)
-        self._optimizer.set_step(self.step)
+        self.trained.updates.set_step(self.step)
         if self._captured and self.step >= self._captured_from:
             self._pending.append(self._captured(stored, self.step))
         else:
             self._pending.append(self._take(stored, self._batches.randomness))
         self.step += 1
-        if names := self.learned.pair.estimator.learned:
+        if names := self.trained.learned.pair.estimator.learned:
             if self._optimisation.varies:
-                self.learned.set_rate(self._optimizer.rates(self.step - 1)["lr"])
+                self.trained.learned.set_rate(self.trained.updates.rates(self.step - 1)["lr"])
             # This comes last: parameters chosen from these samples would bias the gradient computed from them.
-            self.learned.update(dict(zip(names, self.collect(), strict=True)))
+            self.trained.learned.update(dict(zip(names, self.collect(), strict=True)))
         elif len(self._pending) >= MOST_PENDING:
             self.collect()
 
@@ -370,18 +337,18 @@ class Trainer:
         self.window = Window()
         if not self._theta:
             del means["model_gradient_norm"]
-        if not self._optimizer.clips:
+        if not self.trained.updates.clips:
             del means["clipped"]
         if self._optimisation.varies:
-            means |= self._optimizer.rates(self.step - 1)
+            means |= self.trained.updates.rates(self.step - 1)
         if self._optimisation.kl_warmup:
             means["kl_weight"] = self._optimisation.kl_weight(self.step - 1)
         means |= self._objective.shown(self.step - 1)
         name = self._objective.start.name
-        means |= {f"{name}.{each}": value for each, value in self.fitted.values.items()}
-        name = self.learned.pair.estimator.name
-        found = means | {f"{name}.{each}": value for each, value in self.learned.values().items()}
-        return found | (self.tracker.row() if self.tracker else {})
+        means |= {f"{name}.{each}": value for each, value in self.trained.fitted.values.items()}
+        name = self.trained.learned.pair.estimator.name
+        found = means | {f"{name}.{each}": value for each, value in self.trained.learned.values().items()}
+        return found | (self.trained.tracker.row() if self.trained.tracker else {})
 
     def check(self, state: TrainerState) -> None:
         """Check that a state can be continued from, at the cost of one forward pass.
@@ -400,16 +367,7 @@ class Trainer:
         with torch.no_grad():
             log_w = self.model.batch(drawn.pixels, drawn.draws).log_weights(k_chunk=self._execution.k_chunk)
             bound = log_mean_exp(log_w)
-        named = {
-            **state.model,
-            # Tracked statistics do not affect training, so they may overflow.
-            **{
-                f"the optimizer's {name}": each
-                for name, each in state.optimizer.items()
-                if not name.startswith(TRACKED)
-            },
-            "the bound": bound,
-        }
+        named = {**state.named(), "the bound": bound}
         if not all(torch.isfinite(tensor).all() for tensor in named.values()):
             raise diverged(self.step, named, indices, bound)
 
@@ -420,19 +378,7 @@ class Trainer:
             Diverged: see ``collect``.
         """
         self.collect()
-        with self.evaluated():
-            model = self._weights()
-        # A parameter whose name is one of the prefixes begins with a dot here, which no parameter's name does.
-        own = self._optimizer.tensors()
-        optimizer = {f".{name}" if name.startswith(_PREFIXES) else name: each for name, each in own.items()}
-        optimizer |= self.learned.tensors() | self.fitted.tensors()
-        if self.averages:
-            optimizer |= {RAW + name: each for name, each in self._weights().items()}
-        optimizer |= self.tracker.tensors() if self.tracker else {}
-        return TrainerState(self.step, model, optimizer, dict(vars(self.window)))
-
-    def _weights(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        return self.trained.state(self.step, vars(self.window))
 
     def load(
         self,
@@ -450,15 +396,6 @@ class Trainer:
         # A recording would still work on the optimizer's state of before.
         self._captured, self._captured_from, self._spills = None, self._settled, 0
         self._broken.zero_()
-        self.model.load_state_dict(dict(model))
-        if self.averages:
-            self._optimizer.read_average()
-            self.model.load_state_dict({name: optimizer[RAW + name] for name in model})
-        own = {name.removeprefix("."): each for name, each in optimizer.items() if not name.startswith(_PREFIXES)}
-        self._optimizer.load(own)
-        self.learned.load(optimizer)
-        self.fitted.load(optimizer, step)
-        if self.tracker:
-            self.tracker.load(optimizer)
+        self.trained.load(step, model, optimizer)
         self.step = step
         self.window = Window(**window)

@@ -21,7 +21,8 @@ from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import all_pairs, resolve_pair
 from dregcli.engine.pixels import AsStored
 from dregcli.engine.randomness import Randomness, Stream
-from dregcli.engine.training import Trainer, TrainerState
+from dregcli.engine.training import Trainer
+from dregcli.engine.training_state import TrainerState
 from tests.support.every_pair import pairs_of_different_weights
 from tests.support.exact import small_structured, small_vae
 from tests.support.small_training import (
@@ -268,7 +269,7 @@ def test_a_repeated_step_that_needs_no_row_has_the_bits_of_the_step(monkeypatch:
     monkeypatch.setattr(execution, "Screening", _padded)
     settings = {"word": "reinforce", "train_model": False, "execution": HALF}
     found, plain = small_trainer(record=call_again, **settings), small_trainer(**settings)
-    assert not found.learned.pair.uses_path
+    assert not found.trained.learned.pair.uses_path
     found.warm_up()
     assert vars(found)["_captured"]
     assert _after(found, 9) == _after(plain, 9)

@@ -116,7 +116,7 @@ def test_what_learns_raises_at_once_and_has_learnt_nothing_of_it(execution: Exec
         trainer.advance()
     assert caught.value.where == f"step 3, training examples {example}"
     assert trainer.step == 2
-    assert trainer.learned.pair == good.learned.pair
+    assert trainer.trained.learned.pair == good.trained.learned.pair
     assert trained_sha256(trainer) == trained_sha256(good)
 
 

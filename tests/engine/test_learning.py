@@ -106,7 +106,7 @@ def _distances(kind: type[Trainer], steps: int) -> tuple[float, float, float]:
     state = trainer.state()
     moments = {name: state.optimizer[f"{name}/exp_avg"] for name in by_hand.moments}
     parameters = {name: each.detach() for name, each in by_hand.model.named_parameters()}
-    scalars = [abs(trainer.learned.values()[name] - by_hand.scalars[name]) for name in SCALARS]
+    scalars = [abs(trainer.trained.learned.values()[name] - by_hand.scalars[name]) for name in SCALARS]
     return (
         relative_distance(moments, by_hand.moments),
         relative_distance({name: state.model[name] for name in parameters}, parameters),
@@ -119,9 +119,9 @@ class _ChangedFirst(_Float64):
 
     def advance(self) -> None:
         pixels, draws, _ = self._drawn()
-        found = dense_gradients(self.model, pixels, draws.noise(0, K), self.learned.pair)
-        self.learned.update({name: slope.item() for name, slope in found.learned.items()})
-        held, update = self.learned.update, self.learned
+        found = dense_gradients(self.model, pixels, draws.noise(0, K), self.trained.learned.pair)
+        self.trained.learned.update({name: slope.item() for name, slope in found.learned.items()})
+        held, update = self.trained.learned.update, self.trained.learned
         update.update = lambda _slopes: None
         super().advance()
         update.update = held
@@ -145,13 +145,13 @@ def test_the_scalars_move_and_make_the_gradient_smaller() -> None:
     trainer = _trainer(lr=0.02)
     for _ in range(150):
         trainer.advance()
-    values = trainer.learned.values()
+    values = trainer.trained.learned.values()
     assert list(values) == list(SCALARS)
     assert all(abs(value) > 1e-3 for value in values.values())
     pixels, draws, _ = trainer._drawn()
     learned, start = (
         _mean_square(trainer.model, pixels, draws.noise(0, K), pair)
-        for pair in (trainer.learned.pair, resolve_pair("iwae", "dreg-cv", K))
+        for pair in (trainer.trained.learned.pair, resolve_pair("iwae", "dreg-cv", K))
     )
     assert learned < start
 
@@ -165,7 +165,7 @@ def test_a_state_continues_bit_for_bit_with_what_was_learnt() -> None:
     state = first.state()
     first.advance()  # what happens after the state was taken must not reach it
     second.load(state.step, state.model, state.optimizer, state.window)
-    assert second.learned.pair == learned_pair(resolve_pair("iwae", "dreg-cv", K), state.optimizer)
+    assert second.trained.learned.pair == learned_pair(resolve_pair("iwae", "dreg-cv", K), state.optimizer)
     for _ in range(5):
         second.advance()
     a, b = straight.state(), second.state()
@@ -174,14 +174,14 @@ def test_a_state_continues_bit_for_bit_with_what_was_learnt() -> None:
         name for name in a.optimizer if name.startswith(PREFIX)
     }
     assert tensors_sha256({**a.model, **a.optimizer}) == tensors_sha256({**b.model, **b.optimizer})
-    assert straight.learned.pair == second.learned.pair
+    assert straight.trained.learned.pair == second.trained.learned.pair
 
 
 def test_a_state_before_the_first_step_can_be_loaded() -> None:
     trainer, other = _trainer(word="dreg-cv:alpha=0.25"), _trainer()
     state = trainer.state()
     other.load(state.step, state.model, state.optimizer, state.window)
-    assert other.learned.values() == {"alpha": 0.25, "beta": 0.0, "gamma": 0.0, "delta": 0.0}
+    assert other.trained.learned.values() == {"alpha": 0.25, "beta": 0.0, "gamma": 0.0, "delta": 0.0}
 
 
 def test_the_row_holds_the_values_and_others_learn_nothing() -> None:
@@ -189,11 +189,11 @@ def test_the_row_holds_the_values_and_others_learn_nothing() -> None:
     for each in (trainer, plain):
         each.advance()
     row = trainer.row()
-    assert {name: row[f"dreg-cv.{name}"] for name in SCALARS} == trainer.learned.values()
+    assert {name: row[f"dreg-cv.{name}"] for name in SCALARS} == trainer.trained.learned.values()
     assert trainer.window.count == 0
     assert not any("." in column for column in plain.row())
-    assert plain.learned.values() == {}
-    assert plain.learned.tensors() == {}
+    assert plain.trained.learned.values() == {}
+    assert plain.trained.learned.tensors() == {}
 
 
 def test_a_frozen_model_stays_and_its_posterior_learns() -> None:

@@ -222,7 +222,7 @@ class _Replay:
     def advance(self, trainer: Trainer, *, learning: str = "") -> None:
         pixels, draws, _ = trainer._drawn()
         noise = draws.noise(0, draws.k)
-        now = [trainer.learned.pair if name == learning else pair for name, pair in self.pairs.items()]
+        now = [trainer.trained.learned.pair if name == learning else pair for name, pair in self.pairs.items()]
         found = [dense_gradients(trainer.model, pixels, noise, pair) for pair in now]
         for network, vectors in self.vectors.items():
             each = [getattr(one, network) for one in found]
@@ -297,7 +297,7 @@ class _Late(Tracker):
 def test_a_tracker_that_measures_something_else_is_caught(twin: type[Tracker]) -> None:
     pairs = {"stl": STL, "rws-dreg": RWS}
     right, wrong = (_trainer(list(pairs.values()), kind=_Float64) for _ in range(2))
-    wrong.tracker = twin(list(pairs.values()), wrong.learned.pair, torch.device("cpu"))
+    wrong.trained.tracker = twin(list(pairs.values()), wrong.trained.learned.pair, torch.device("cpu"))
     assert _off(right, _Replay(pairs), 4) < 1e-9
     assert _off(wrong, _Replay(pairs), 4) > 1e-3
 

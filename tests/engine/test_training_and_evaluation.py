@@ -21,7 +21,8 @@ from dregcli.engine.pixels import (
     training_pixels,
 )
 from dregcli.engine.randomness import Randomness, Stream
-from dregcli.engine.training import Trainer, TrainerState
+from dregcli.engine.training import Trainer
+from dregcli.engine.training_state import TrainerState
 from dregcli.errors import Diverged
 from dregcli.names import Split
 
@@ -229,7 +230,7 @@ class _TheFlagIgnored(Trainer):
     """The wrong twin: a broken step is told of, and changes the parameters."""
 
     def advance(self):
-        self._optimizer._parts["lr"].found_inf = torch.zeros(())
+        self.trained.updates._parts["lr"].found_inf = torch.zeros(())
         super().advance()
 
 
@@ -265,11 +266,11 @@ class _BrokenSlope(Trainer):
 
 def test_a_slope_that_is_not_finite_is_refused() -> None:
     trainer = _trainer(_BrokenSlope, "dreg-cv")
-    model, scalars = tensors_sha256(trainer.model.state_dict()), trainer.learned.values()
+    model, scalars = tensors_sha256(trainer.model.state_dict()), trainer.trained.learned.values()
     with pytest.raises(Diverged, match=r"the slope of the estimator's gamma is not finite\."):
         trainer.advance()
     assert trainer.step == 0
-    assert trainer.learned.values() == scalars
+    assert trainer.trained.learned.values() == scalars
     assert tensors_sha256(trainer.model.state_dict()) == model
 
 

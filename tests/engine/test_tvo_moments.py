@@ -160,10 +160,10 @@ def test_a_run_that_is_cut_continues_bit_for_bit(estimator: str) -> None:
         found = take(continued(state, estimator), EVERY + 4 - step)
         assert found.state().window == wanted.window
         assert sha256(found.state()) == sha256(wanted)
-        assert found.fitted.values == straight.fitted.values
+        assert found.trained.fitted.values == straight.trained.fitted.values
     # The wrong twin fits again where it continues.
     twin = continued(states[10], estimator)
-    twin.fitted.are_due = lambda step: step == 10 and twin.fitted._last != 10
+    twin.trained.fitted.are_due = lambda step: step == 10 and twin.trained.fitted._last != 10
     assert sha256(take(twin, 1).state()) != sha256(take(continued(states[10], estimator), 1).state())
 
 
@@ -202,7 +202,7 @@ def test_the_points_are_those_of_the_weights_seed_and_step(monkeypatch: pytest.M
 
 def test_the_fit_sees_the_log_weights_of_a_kl_warm_up_and_is_not_recorded() -> None:
     cold, warm = (
-        take(trainer(optimisation=Optimisation(kl_warmup=steps), seed=2), 1).fitted.values for steps in (4, 0)
+        take(trainer(optimisation=Optimisation(kl_warmup=steps), seed=2), 1).trained.fitted.values for steps in (4, 0)
     )
     assert cold != warm
     assert small_trainer(record=call_again).records

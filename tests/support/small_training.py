@@ -10,7 +10,6 @@ from dregcli.engine.examples import ResidentExamples
 from dregcli.engine.execution import Execution
 from dregcli.engine.models.base import Model
 from dregcli.engine.objectives import Objective
-from dregcli.engine.optimisation import Adam
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.pixels import AsStored
 from dregcli.engine.training import Trainer
@@ -45,11 +44,10 @@ def small_trainer(
 
 def trained_sha256(trainer: Trainer) -> str:
     """Of parameters and Adam's state as they lie there, without asking the trainer for its state."""
-    optimizer: Adam = vars(trainer)["_optimizer"]  # read behind its back, so that nothing is collected
-    adam = optimizer.tensors()
+    adam = trainer.trained.updates.tensors()  # not the trainer's state, which would collect
     # Before the first step there is no state, and one of zeros is the same.
     adam = {name: each for name, each in adam.items() if each.any()}
-    return tensors_sha256({**trainer.model.state_dict(), **adam, **trainer.learned.tensors()})
+    return tensors_sha256({**trainer.model.state_dict(), **adam, **trainer.trained.learned.tensors()})
 
 
 def take(trainer: Trainer, steps: int) -> Trainer:

@@ -116,7 +116,7 @@ def replay(
                 listener.update(step)
             if _row(stored, Split.VALID, step) is not None:
                 trainer.collect()
-                with trainer.evaluated():
+                with trainer.trained.evaluated():
                     bounds = split_bounds(
                         trainer.model,
                         data,

@@ -152,7 +152,7 @@ class Crew:
 
     def __init__(self, group: ProcessGroup | None) -> None:
         self._group = group
-        self._has_begun = False
+        self._has_begun = self._is_busy = False
 
     def begin(self, plan: Plan, trainer: Trainer) -> None:
         """Let the other ranks begin the run where the trainer is.
@@ -179,10 +179,13 @@ class Crew:
             yield
             return
         self._group.tell(order)
+        self._is_busy = True
         try:
             yield
+            self._is_busy = False
         except Diverged:
-            raise  # found between two exchanges, by every rank
+            self._is_busy = False  # every rank finds it, between two exchanges
+            raise
         except BaseException:
             self._group.leave()
             raise
@@ -199,8 +202,8 @@ class Crew:
             yield OthersOfGroup(self._group)
 
     def lost(self) -> RankLost | None:
-        """Return the error if a rank has ended, and None if all of them answer."""
-        if self._group is None:
+        """Return the error if a rank has ended, and None if all of them answer or are in the middle of something."""
+        if self._group is None or self._is_busy:
             return None
         try:
             with self.together(ANSWER):

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from typing import Any
 
 from dregcli.app.common.interrupts import StopRequest, stop_requests
@@ -13,15 +12,16 @@ from dregcli.app.common.out_of_memory import out_of_memory
 from dregcli.app.common.ranks import ranks_here
 from dregcli.app.loading.bounds import SplitBounds, not_compiled
 from dregcli.app.loading.model_data import about_model, data_tensors
-from dregcli.app.planning.executing import bound_computed
 from dregcli.app.planning.plan import Plan
+from dregcli.app.training.course import Course
 from dregcli.app.training.crew import STEP, WARM_UP, Crew
 from dregcli.app.training.evaluations import Evaluations
 from dregcli.app.training.events import CheckpointWritten, Event, Metrics, Progress, Validation
 from dregcli.app.training.heartbeat import Heartbeat
 from dregcli.app.training.opening import opening_lines
-from dregcli.app.training.origin import Baseline, baseline, theta_moved, theta_sha256
+from dregcli.app.training.origin import baseline, theta_moved, theta_sha256
 from dregcli.app.training.result import TrainResult
+from dregcli.app.training.summary import of_bounds, of_gain, summary
 from dregcli.commands import command
 from dregcli.engine.device import settled_process, using_threads
 from dregcli.engine.models.base import Model
@@ -40,16 +40,6 @@ PROGRESS_SECONDS = 0.5
 
 def _every(period: int, step: int) -> bool:
     return period > 0 and step % period == 0
-
-
-def _values(bounds: dict[str, dict[str, Any]]) -> dict[str, float]:
-    return {split: each["value"] for split, each in bounds.items()}
-
-
-def _known_log_p(bounds: list[SplitBounds]) -> dict[str, Any]:
-    """Return exact log p(x) by split, under the model and under the data's distribution, if it is known."""
-    found = {bound.split.value: bound.log_p for bound in bounds if bound.log_p}
-    return {"log_p": found} if found else {}
 
 
 class Session:
@@ -75,27 +65,14 @@ class Session:
         self._listener = listener
         self._trainer = trainer
         self._parent = parent
-        self._baseline: Baseline | None = None
-        self._best: tuple[int, float] | None = None
-        # Validations since the best one.
-        self._worse = 0
-        self._seconds_before = 0.0
-        self._seconds = 0.0
-        self._steps = 0
+        self._course = Course()
         self._last_checkpoint_time = time.monotonic()
         self._saved_step: int | None = None
+        self._has_ended = False
 
     def continue_from(self, step: int, state: dict[str, Any]) -> None:
         """Restore the part of a checkpoint's state that does not belong to the trainer."""
-        self._best = tuple(state["best"]) if state["best"] else None
-        # A run that was ended early is evaluated after its last checkpoint was written.
-        valid = self._writer.run.metrics(Split.VALID)
-        if valid and valid["step"][-1] == step and (self._best is None or valid["bound"][-1] > self._best[1]):
-            self._best = step, float(valid["bound"][-1])
-        if self._best is not None and valid:
-            self._worse = sum(1 for each in valid["step"] if self._best[0] < each <= step)
-        self._seconds_before = state["seconds"]
-        self._baseline = Baseline(**state["baseline"]) if "baseline" in state else None
+        self._course.continue_from(step, state, self._writer.run.metrics(Split.VALID))
         self._saved_step = step
 
     def train(self, opening: str) -> TrainResult:
@@ -137,24 +114,18 @@ class Session:
                 self._end_early()
                 raise
             bounds = self._final_bounds(stop)
-            self._crew.end()
-            summaries = {bound.split.value: bound.summary() for bound in bounds}
-            summary = self._summary(RunStatus.COMPLETED) | {
-                "bound": _values(summaries),
-                "bounds": summaries,
-                **self._chosen(),
-                **_known_log_p(bounds),
-                **self._gained(bounds),
-            }
-            self._writer.finish(RunStatus.COMPLETED, summary)
-        return TrainResult(self._writer.run, self._spec, summary)
+            found = self._summary(RunStatus.COMPLETED) | of_bounds(bounds) | self._chosen()
+            if before := self._course.baseline:
+                found |= of_gain(before, bounds, self._check_theta())
+            self._writer.finish(RunStatus.COMPLETED, found)
+        return TrainResult(self._writer.run, self._spec, found)
 
     def _measure_parent(self, stop: StopRequest) -> None:
         """Measure the parent's bounds before the first step of the run."""
         if self._parent is not None:
             what = "bounds before training"
             bounds = self._evaluations.final(self._parent, lambda: self._stop_if_asked(stop), what=what)
-            self._baseline = baseline(self._parent, bounds)
+            self._course.baseline = baseline(self._parent, bounds)
             self._parent = None
 
     def _warm_up(self) -> None:
@@ -185,8 +156,7 @@ class Session:
             if logs or evaluates or saves:
                 # Wait for the GPU, so that the time of the steps does not count for the work after them.
                 trainer.collect()
-            self._seconds += time.perf_counter() - before
-            self._steps += 1
+            self._course.step_taken(time.perf_counter() - before)
             happened: list[Event] = []
             if logs:
                 happened.append(self._log_window())
@@ -207,17 +177,17 @@ class Session:
                 self._stop(stop)
             if time.monotonic() - shown > PROGRESS_SECONDS:
                 shown = time.monotonic()
-                happened.append(Progress(step, spec.steps, self._steps / self._seconds))
+                happened.append(Progress(step, spec.steps, self._course.rate or 0.0))
             # Only here, where a step and all that follows it is whole, can the run be left.
             yield from happened
-        if not self._steps:
+        if not self._course.steps:
             self._complete_last_step()
         listener.end()
 
     @property
     def _stops_early(self) -> bool:
         """Whether the last validations found no better bound, so many that the run stops."""
-        return self._spec.patience is not None and self._worse >= self._spec.patience
+        return self._spec.patience is not None and self._course.worse >= self._spec.patience
 
     @property
     def _done(self) -> bool:
@@ -242,26 +212,23 @@ class Session:
 
     def _log_window(self) -> Metrics:
         means = self._trainer.row()
-        row = {"step": float(self._trainer.step), **means, "seconds": self._seconds_before + self._seconds}
+        row = {"step": float(self._trainer.step), **means, "seconds": self._course.all_seconds}
         self._writer.append(Split.TRAIN, row)
-        rate = {"steps/s": self._steps / self._seconds} if self._seconds else {}
+        rate = {"steps/s": self._course.rate} if self._course.rate else {}
         self._listener.update(self._trainer.step, {"bound": means["bound"], **rate})
         return Metrics(self._trainer.step, row)
 
     def _evaluate_valid(self, *, last: bool) -> Validation:
         """Evaluate on the validation split."""
         step = self._trainer.step
-        with self._trainer.evaluated():
+        with self._trainer.trained.evaluated():
             bounds = self._evaluations.validate(self._trainer.model, step, last=last)
         row = bounds.row()
         self._writer.append(Split.VALID, {"step": float(step), **row})
         if not math.isfinite(bounds.value):
             what = "Training diverged: the validation bound is not finite."
             raise Diverged(what, where=f"step {step}", hint="use a smaller --lr")
-        is_best = self._best is None or bounds.value > self._best[1]
-        if is_best:
-            self._best = (step, bounds.value)
-        self._worse = 0 if is_best else self._worse + 1
+        is_best = self._course.validated(step, bounds.value)
         return Validation(step, bounds.value, row["stderr"], is_best)
 
     def _stop_if_asked(self, stop: StopRequest) -> None:
@@ -273,35 +240,33 @@ class Session:
         """Return the bounds after the last step, or those of the best checkpoint if the run has patience."""
         trainer, step = self._trainer, self._final_step
         if self._stops_early:
-            counts = counted(self._worse, "validation")
+            counts = counted(self._course.worse, "validation")
             self._listener.note(f"stopped at step {trainer.step:,}: {counts} without a better bound (--patience)")
         if step != trainer.step:
             self._listener.note(f"the final bounds are those of the best checkpoint, step {step:,} (--patience)")
         with (
-            trainer.holding(self._writer.run.load_checkpoint(step).model)
+            trainer.trained.holding(self._writer.run.load_checkpoint(step).model)
             if step != trainer.step
-            else trainer.evaluated()
+            else trainer.trained.evaluated()
         ):
             return self._evaluations.final(trainer.model, lambda: self._stop_if_asked(stop), step=step)
 
     @property
     def _final_step(self) -> int:
         """The step of the final bounds: the last one, or the best one if the run has patience."""
-        return self._best[0] if self._spec.patience is not None and self._best else self._trainer.step
+        best = self._course.best
+        return best[0] if self._spec.patience is not None and best else self._trainer.step
 
     def _checkpoint(self, *, is_best: bool) -> None:
         state = self._trainer.state()
         if state.step != self._saved_step:
             self._trainer.check(state)
             self._check_theta()
-            extra = {"window": state.window, "best": self._best, "seconds": self._seconds_before + self._seconds}
-            if self._baseline:
-                extra["baseline"] = asdict(self._baseline)
             self._writer.save_checkpoint(
                 state.step,
                 model=state.model,
                 optimizer=state.optimizer,
-                state=extra,
+                state={"window": state.window, **self._course.kept()},
                 best=is_best,
                 about=about_model(self._spec, self._plan.data.model_data),
                 data=data_tensors(self._plan.data.model_data),
@@ -316,9 +281,10 @@ class Session:
         Raises:
             DregError: theta changed since the start.
         """
-        if self._baseline is None:
+        baseline = self._course.baseline
+        if baseline is None:
             return None
-        before, now = self._baseline.theta_sha256, theta_sha256(self._trainer.model)
+        before, now = baseline.theta_sha256, theta_sha256(self._trainer.model)
         if now != before:
             raise theta_moved(before, now, f"{self._writer.run.path}, step {self._trainer.step}")
         return now
@@ -340,21 +306,8 @@ class Session:
         if started:
             self._checkpoint(is_best=False)
         self._writer.finish(RunStatus.INTERRUPTED, self._summary(RunStatus.INTERRUPTED))
+        self._has_ended = True
         return started
-
-    def _gained(self, bounds: list[SplitBounds]) -> dict[str, Any]:
-        """Return the results of a run with a parent: bounds before, gain of q, and checksums of the frozen theta."""
-        before = self._baseline
-        if before is None:
-            return {}
-        return {
-            "bound_before": _values(before.bounds),
-            "bounds_before": before.bounds,
-            "gain": {
-                bound.split.value: before.gain(bound) for bound in bounds if bound.split.value in before.examples
-            },
-            "theta_sha256": {"before": before.theta_sha256, "after": self._check_theta()},
-        }
 
     def _chosen(self) -> dict[str, Any]:
         """Return which weights the final bounds are of, if they are not those in training after the last step."""
@@ -364,33 +317,8 @@ class Session:
         return average | {"final_step": self._final_step, "stopped_early": self._stops_early}
 
     def _summary(self, status: RunStatus) -> dict[str, Any]:
-        learned, fitted = self._trainer.learned.values(), self._trainer.fitted.values
-        spec, parent = self._spec, self._spec.parent
-        seconds = self._seconds_before + self._seconds
-        return {
-            "run": str(self._writer.run.path),
-            "status": status.value,
-            "step": self._trainer.step,
-            "k": spec.k,
-            "eval_k": spec.bound_k,
-            "task": spec.task.value,
-            "binarisation": spec.binarisation,
-            "likelihood": spec.likelihood and spec.likelihood.value,
-            "split_convention": spec.split_convention,
-            "split_hashes": self._plan.data.split_hashes,
-            "backward": spec.backward.value,
-            "screen_inflation": spec.screen_inflation,
-            "screen_precision": spec.screen_precision.value if spec.screen_precision else None,
-            "k_chunk": spec.k_chunk,
-            "compile": "on" if self._compiled else "off",
-            "bound_computed": bound_computed(spec),
-            "best": {"step": self._best[0], "valid": self._best[1]} if self._best else None,
-            "seconds": seconds,
-            "steps_per_second": self._trainer.step / seconds if seconds else None,
-            **({"learned": learned} if learned else {}),
-            **({"fitted": fitted} if fitted else {}),
-            **({"parent": parent.model_dump()} if parent else {}),
-        }
+        plan, trainer, course, run = self._plan, self._trainer, self._course, self._writer.run
+        return summary(plan, trainer, course, run, status, compiled=self._compiled)
 
     @contextmanager
     def _failures_kept(self) -> Generator[None]:
@@ -403,6 +331,8 @@ class Session:
         except Interrupted:
             raise
         except RankLost as error:
+            if self._has_ended:
+                raise
             raise self._ended_without_rank(error) from error
         except Exception as error:
             self._fail(error)
@@ -428,9 +358,8 @@ class Session:
     def _without_rank(self, lost: RankLost, *, has_checkpoint: bool) -> RankLost:
         path = self._writer.run.path
         kept = "A checkpoint was written." if has_checkpoint else "No step had been trained yet."
-        hint = (
-            f"see its own message above; then continue with any number of ranks: {command('train', '--resume', path)}"
-        )
+        again = command("train", "--resume", path)
+        hint = f"see that rank's own message; then continue with any number of ranks: {again}"
         return RankLost(f"{lost.what} {kept}", where=f"{path}, step {self._trainer.step}", hint=hint)
 
     def _fail(self, error: Exception) -> None:

@@ -12,7 +12,8 @@ from dregcli.engine.captured import record_graph
 from dregcli.engine.optimisation import RAW, Optimisation, parse_optimizer, parse_schedule
 from dregcli.engine.programs.contract import Draw, Given
 from dregcli.engine.programs.program_model import ProgramModel
-from dregcli.engine.training import Trainer, TrainerState
+from dregcli.engine.training import Trainer
+from dregcli.engine.training_state import TrainerState
 from tests.engine.test_captured import call_again
 from tests.support.exact import small_vae
 from tests.support.plain_models import small_data
@@ -110,7 +111,7 @@ def test_a_recorded_rate_that_never_changes_is_seen(monkeypatch: pytest.MonkeyPa
     """The wrong twin: the rate of the step that was recorded."""
     found, expected = _trainer(record=call_again), _trainer()
     found.warm_up()
-    monkeypatch.setattr(vars(found)["_optimizer"], "set_step", lambda step: None)
+    monkeypatch.setattr(found.trained.updates, "set_step", lambda step: None)
     a, b = take(found, 12).state(), take(expected, 12).state()
     assert any((a.model[name] - each).abs().max() > 1e-3 for name, each in b.model.items())
 
@@ -119,7 +120,7 @@ def test_a_checkpoint_holds_the_weights_that_evaluations_use() -> None:
     trainer = take(_trainer(), 5)
     raw = {name: each.clone() for name, each in trainer.model.state_dict().items()}
     state = trainer.state()
-    with trainer.evaluated():
+    with trainer.trained.evaluated():
         assert all(torch.equal(each, state.model[name]) for name, each in trainer.model.state_dict().items())
     assert all(torch.equal(each, raw[name]) for name, each in trainer.model.state_dict().items())
     assert all(torch.equal(state.optimizer[RAW + name], each) for name, each in raw.items())
@@ -146,9 +147,9 @@ def test_what_an_estimator_learns_follows_the_schedule() -> None:
     rates: list[float] = []
     for warmup in (0, 10):
         trainer = small_trainer(word="dreg-cv", optimisation=Optimisation(warmup_steps=warmup), execution=DENSE)
-        before = trainer.learned.values()
+        before = trainer.trained.learned.values()
         take(trainer, 1)
-        moved = [abs(value - before[name]) for name, value in trainer.learned.values().items()]
+        moved = [abs(value - before[name]) for name, value in trainer.trained.learned.values().items()]
         rates.append(max(moved))
     assert rates == pytest.approx([0.01, 0.001], rel=1e-4)
 
