@@ -120,9 +120,10 @@ class PartOfNoise:
 
     def noise(self, first: int, count: int) -> Tensor:
         """Return the noise that these samples have in the whole batch."""
-        return self._of(self.whole, first, count)
+        return self.of(self.whole, first, count)
 
-    def _of(self, whole: Noise, first: int, count: int) -> Tensor:
+    def of(self, whole: Noise, first: int, count: int) -> Tensor:
+        """Return what these samples of these examples have of some noise of the whole batch."""
         return self._some(whole.noise(self.samples.start + first, count))
 
     def _some(self, drawn: Tensor) -> Tensor:
@@ -154,7 +155,7 @@ class _PartOfOne:
 
     def noise(self, first: int, count: int) -> Tensor:
         """Return the noise of these samples."""
-        return self.part._of(self.whole, first, count)
+        return self.part.of(self.whole, first, count)
 
 
 _LATENT_BLOCKS = 2**40

@@ -50,7 +50,7 @@ class ProcessGroup:
         Raises:
             RankLost: they do not come.
         """
-        with _lost("The ranks of the run did not meet"):
+        with _lost("The ranks of the run did not meet at the address that the launcher gave"):
             wait = timedelta(seconds=EXCHANGE_SECONDS)
             dist.init_process_group("gloo", rank=rank, world_size=size, timeout=wait)
             return cls(rank, size, dist.new_group(backend="gloo", timeout=timedelta(days=_MESSAGE_DAYS)))
@@ -70,7 +70,7 @@ class ProcessGroup:
             return []
         flat = torch.cat([each.reshape(-1) for each in tensors])
         self._tried(lambda: dist.all_reduce(flat, group=self._exchanges))
-        parts = flat.split([each.numel() for each in tensors])
+        parts = torch.split(flat, [each.numel() for each in tensors])
         return [part.view(each.shape) for part, each in zip(parts, tensors, strict=True)]
 
     def tell(self, message: bytes) -> None:
@@ -152,12 +152,14 @@ class ProcessGroup:
 
 @contextmanager
 def _lost(what: str) -> Generator[None]:
-    """Turn an error of torch's groups into one that says what happened."""
+    """Turn an error of torch's groups into one that says what happened.
+
+    Torch's own words name a socket of one of its libraries, which tells a user nothing.
+    """
     try:
         yield
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        message = f"{what}: {reason}"
+        message = f"{what}."
         raise RankLost(message) from error

@@ -29,7 +29,7 @@ from dregcli.engine.tracking import Tracker
 from dregcli.engine.training_batches import DrawnBatch, TrainingBatches
 from dregcli.engine.training_state import Trained, TrainerState
 from dregcli.engine.weights import log_mean_exp
-from dregcli.errors import Diverged
+from dregcli.errors import Diverged, Fault, SpecError
 from dregcli.names import Precision, PriorGradient, SampleNoise
 
 MOST_PENDING = 64
@@ -64,7 +64,7 @@ class Trainer:
 
     Raises:
         SpecError: the model cannot be trained by the pair, or a tracked pair cannot be measured on it, or its prior
-            has no gradient of this kind, or one of these needs other noise.
+            has no gradient of this kind, or one of these needs other noise, or ranks cannot share its examples.
     """
 
     def __init__(
@@ -93,6 +93,9 @@ class Trainer:
         if self._rule:
             require_prior_path(model, pair, self._rule)
         self._noise = noise
+        self._execution = execution or Execution()
+        if self._execution.shares_batch and (refusal := model.no_shared_batch):
+            raise SpecError([Fault("shard", f"{refusal} Use --shard samples.")])
         if noise is SampleNoise.ANTITHETIC:
             require_antithetic(model, [pair, *tracked], k, self._rule)
         self.model = model
@@ -104,7 +107,6 @@ class Trainer:
         )
         self._theta = model.model_parameters() if train_model else {}
         self._phi = model.posterior_parameters()
-        self._execution = execution or Execution()
         # The numbers of steps stay on the device until they are fetched. A step that is not finite sets this flag on
         # the device; then this step and all later ones change nothing. So no step has to wait for a check.
         self._pending: list[Tensor] = []

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Condition
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 T = TypeVar("T")
@@ -33,14 +34,14 @@ class ThreadRank:
         if self.rank == self.size - 1:
             assert len({tuple(each.shape for each in part) for part in shared.given}) == 1, "unequal shapes"
             parts = zip(*shared.given, strict=True)
-            shared.given, shared.total = [], [sum(each[1:], start=each[0]) for each in parts]
+            shared.given, shared.total = [], [torch.stack(each).sum(0) for each in parts]
         self.pass_on()
         self.wait()
         return [each.clone() for each in shared.total]
 
     def wait(self) -> None:
         with self._shared.change:
-            assert self._shared.change.wait_for(lambda: self._shared.turn == self.rank, timeout=25.0)
+            assert self._shared.change.wait_for(lambda: self._shared.turn == self.rank, timeout=100.0)
 
     def pass_on(self) -> None:
         with self._shared.change:
@@ -48,7 +49,7 @@ class ThreadRank:
             self._shared.change.notify_all()
 
 
-def on_ranks(size: int, work: Callable[[ThreadRank], T]) -> list[T]:
+def on_ranks(size: int, work: Callable[[ThreadRank], T], kind: type[ThreadRank] = ThreadRank) -> list[T]:
     """What each of so many ranks returns from the same work."""
     shared = _Shared()
 
@@ -60,5 +61,5 @@ def on_ranks(size: int, work: Callable[[ThreadRank], T]) -> list[T]:
             one.pass_on()
 
     with ThreadPoolExecutor(size) as threads:
-        found = [threads.submit(run, ThreadRank(shared, rank, size)) for rank in range(size)]
+        found = [threads.submit(run, kind(shared, rank, size)) for rank in range(size)]
         return [each.result() for each in found]

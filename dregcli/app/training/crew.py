@@ -103,7 +103,8 @@ class EvaluationOrder:
     def of(cls, message: bytes) -> "EvaluationOrder":
         """Return the order that a message has."""
         about, weights = _unpacked(message)
-        return cls(**{**about, "split": Split(about["split"])}, weights=weights)
+        about["split"] = Split(about["split"])
+        return cls(**about, weights=weights)
 
 
 def _packed(about: dict[str, Any], tensors: Mapping[str, Tensor]) -> bytes:
@@ -122,15 +123,18 @@ def _plain(code: Code) -> dict[str, Any]:
 
 
 def _code(about: Mapping[str, Any]) -> Code:
-    folder = None if about["folder"] is None else Path(about["folder"])
-    files = {name: b64decode(each) for name, each in about["files"].items()}
-    return Code(**{**about, "kind": CodeKind(about["kind"]), "folder": folder, "files": files})
+    found = dict(about)
+    found["kind"] = CodeKind(about["kind"])
+    found["folder"] = None if about["folder"] is None else Path(about["folder"])
+    found["files"] = {name: b64decode(each) for name, each in about["files"].items()}
+    return Code(**found)
 
 
 def parts_message(parts: Parts) -> bytes:
     """Return the arrays of an evaluation as bytes."""
+    named: Any = {f"{i} {name}": each for name, arrays in parts.items() for i, each in enumerate(arrays)}
     buffer = io.BytesIO()
-    np.savez(buffer, **{f"{i} {name}": each for name, arrays in parts.items() for i, each in enumerate(arrays)})
+    np.savez(buffer, **named)
     return buffer.getvalue()
 
 

@@ -107,7 +107,7 @@ class _Follower:
             self._evaluate(EvaluationOrder.of(message), trainer, data)
 
     def _evaluate(self, order: EvaluationOrder, trainer: Trainer, data: RunData) -> None:
-        with trainer.holding(order.weights):
+        with trainer.trained.holding(order.weights):
             parts = bounds_of_batches(
                 trainer.model,
                 data,

@@ -12,7 +12,7 @@ from dregcli.engine.execution.dense import DenseRows
 from dregcli.engine.execution.screened import ScreenedRows, Screening
 from dregcli.engine.execution.sharded import MakeBatch, ShardedRows, Shards
 from dregcli.engine.execution.weighing import RowWeights, Weigh
-from dregcli.names import Backward, Precision
+from dregcli.names import Backward, Precision, Shard
 
 __all__ = ["Execution", "WeighedRows"]
 
@@ -73,6 +73,11 @@ class Execution:
     k_chunk: int | None = None
     repeated: bool = False
     shards: Shards | None = None
+
+    @property
+    def shares_batch(self) -> bool:
+        """Whether ranks share the examples of a step."""
+        return self.shards is not None and self.shards.by is Shard.BATCH
 
     def batch(self, make: MakeBatch, pixels: Tensor, draws: Noise) -> Batch:
         """Return the batch that the rows are of.
