@@ -1,4 +1,4 @@
-"""The loss for own loops under torch's DistributedDataParallel: gradients are those of one process with all examples."""
+"""The loss for own loops under torch's DistributedDataParallel has the gradients of one process with all examples."""
 
 from typing import Any
 
@@ -54,9 +54,7 @@ def gradients(model: nn.Module, of: nn.Module, x: Tensor, noise: Tensor) -> Name
     for name, way in WAYS.items():
         of.zero_grad()
         model(x, noise, way).backward()
-        found[name] = [
-            value for each in of.parameters() if each.grad is not None for value in each.grad.flatten().tolist()
-        ]
+        found[name] = torch.cat([each.grad.flatten() for each in of.parameters() if each.grad is not None]).tolist()
     return found
 
 
