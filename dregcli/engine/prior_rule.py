@@ -10,11 +10,12 @@ square = model - d model / d log w (arXiv 2101.11046). Its variance is small whe
 where q is much narrower.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from dregcli.names import PriorGradient
+from dregcli.errors import Fault
+from dregcli.names import PriorGradient, unknown
 
 
 @dataclass(frozen=True)
@@ -48,3 +49,9 @@ RULES: Final[Mapping[PriorGradient, PriorRule | None]] = {
     PriorGradient.BLEND: PriorRule(joint=False, blended=True),
 }
 """The rules; none for the score."""
+
+
+def kind_faults(words: Iterable[str]) -> list[Fault]:
+    """Return a fault for each word that names no kind of a prior's gradient."""
+    wrong = [word for word in dict.fromkeys(words) if word not in RULES]
+    return [Fault("prior-gradient", unknown("gradient of a prior", word, RULES)) for word in wrong]

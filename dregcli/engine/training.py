@@ -270,6 +270,11 @@ class Trainer:
         elif len(self._pending) >= MOST_PENDING:
             self.collect()
 
+    @property
+    def is_collected(self) -> bool:
+        """Whether the numbers of all steps have been fetched, and were finite."""
+        return not self._pending
+
     def collect(self) -> list[float]:
         """Fetch the numbers of all steps since the last call into the window.
 

@@ -185,8 +185,15 @@ class Settings(BaseModel, frozen=True):
         description=f"{_one_of(ESTIMATORS)}; or a pair such as rws/dreg. `dreg estimators` lists all pairs.",
     )
     k: Annotated[Positive, Shown(Panel.OBJECTIVE)] = Field(default=DEFAULT_K, description="Samples per example.")
-    prior_gradient: Annotated[AnyPriorGradient, Shown(Panel.OBJECTIVE)] = Field(
-        default=PriorGradient.SCORE,
+    prior_gradient: Annotated[
+        AnyPriorGradient | Auto,
+        Shown(
+            Panel.OBJECTIVE,
+            must_be=f"{AUTO}, {_one_of(PriorGradient)}",
+            auto="auto takes blend where that is possible, otherwise score.",
+        ),
+    ] = Field(
+        default=AUTO,
         description=f"{_one_of(PriorGradient)}: how the gradient of a learned prior is computed; a fixed prior has "
         "none.",
     )

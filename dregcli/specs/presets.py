@@ -15,6 +15,7 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
         "dataset": "mnist",
         "objective": "iwae",
         "k": 64,
+        "prior_gradient": "score",
         "batch_size": 32,
         "lr": 3e-4,
         "hidden": (200, 200),

@@ -8,18 +8,20 @@ from typing import Annotated, Any, Final, Literal, cast
 from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import to_jsonable_python
 
-from dregcli.names import LikelihoodName, ModelName, PosteriorOrder, Task, TopPrior
+from dregcli.names import LikelihoodName, ModelName, PosteriorOrder, PriorGradient, Task, TopPrior
 from dregcli.posteriors import parse_posterior
 from dregcli.specs.binarisation import parse_binarisation
 from dregcli.specs.execution import ROUNDING_ONLY, ExecutionSpec, Positive
 from dregcli.specs.layers import Hidden, Latents, layer_sizes_of
 from dregcli.specs.models import OF_MODELS, SETTINGS, is_layered, models_with, settings_of, short_name
 from dregcli.specs.options import (
+    AnyPriorGradient,
     Device,
     EvalEvery,
     LayerSizes,
     OnOff,
     ParentSpec,
+    RunOptions,
     Settings,
     SizesOfLayers,
     Steps,
@@ -53,6 +55,7 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
     posterior_order: Annotated[PosteriorOrder | None, Field(strict=False)] = PosteriorOrder.BOTTOM_UP
     top_prior: Annotated[TopPrior | None, Field(strict=False)] = TopPrior.STANDARD
     estimator: str = "dreg"
+    prior_gradient: AnyPriorGradient = PriorGradient.SCORE
     track_estimators: Annotated[tuple[str, ...], Field(strict=False)] = ()
     steps: Steps
     device: Device = "cpu"
@@ -139,6 +142,21 @@ def _missing_of(model: object) -> dict[str, None]:
 
 def _only_with(setting: str) -> str:
     return f"only applies with {', '.join(models_with(setting))}"
+
+
+def left_out(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a written spec leaves out although a new run would not get their defaults.
+
+    A setting that changes rounding alone, and the device, may be what suits the present machine. Those of a model
+    follow from the model.
+    """
+    free = (*ROUNDING_ONLY, *OF_MODELS, "device", "spec_version")
+    new = defaults_of(RunOptions)
+    return {
+        name: value
+        for name, value in _DEFAULTS.items()
+        if name not in content and name not in free and new[name] != value
+    }
 
 
 RUN_ONLY: Final = ("model_before",)
@@ -248,5 +266,6 @@ def default_run_name(spec: RunSpec) -> str:
     usual = (Task.GENERATIVE, ModelName.VAE)
     parts = [spec.dataset, *(short_name(each) for each in (spec.task, spec.model) if each not in usual)]
     origin = f"{spec.parent.run.split('/')[0]}-finetune" if spec.parent else "-".join(parts)
-    text = f"{origin}-{spec.objective}-{spec.estimator}-k{spec.k}"
+    objective = spec.objective.replace("->", "-to-").replace("@", "-in-")
+    text = f"{origin}-{objective}-{spec.estimator}-k{spec.k}"
     return "".join(c if (c.isascii() and c.isalnum()) or c in "._-" else "-" for c in text)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dregcli.cli.main import main
-from dregcli.errors import RankLost
+from dregcli.errors import Diverged, RankLost
 from dregcli.names import RunStatus
 from dregcli.store import layout
 from dregcli.store.run import Run
@@ -110,6 +110,15 @@ def test_a_killed_rank_ends_the_run_with_a_checkpoint(tmp_path: Path, ended: lis
     assert checkpoint.step == run.info().summary["step"] >= 10
     assert f"dreg train --resume {run.path}" in ranks[0].err
     assert f"step {checkpoint.step}" in ranks[0].err
+
+
+def test_a_run_that_diverges_ends_on_all_ranks(tmp_path: Path, ended: list[Forked]) -> None:
+    """Rank 0 looks at the numbers of steps more often than the others would by themselves."""
+    more = ("--lr", "1e18", "--log-every", "70", "--checkpoint-every", "40")
+    ranks = ranks_of(train(tmp_path / "runs", 200, *more), 2, tmp_path / "two")
+    ended += ranks
+    assert all(each.wait(PATIENCE) for each in ranks), "it hangs"
+    assert [each.code for each in ranks] == [Diverged.exit_code, 0], ranks[0].err
 
 
 def test_a_rank_whose_leader_is_killed_ends(tmp_path: Path, ended: list[Forked]) -> None:

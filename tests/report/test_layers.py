@@ -43,8 +43,8 @@ def store(tmp_path: Path) -> Path:
 def test_the_text_and_the_json_have_the_mean_of_each_layer_over_seeds(capsys, store) -> None:
     text = run(capsys, "report").out
     assert (
-        "eval by layer, nearest to x first: z1 KL 5.00 ± 0.58, active units 10 of 20; "
-        "z2 KL 0.18 ± 0.16, active units 1 of 5, collapsed in 2 evaluations"
+        "eval by layer, nearest to x first: z1 part of the KL 5.00 ± 0.58, active units 10 of 20; "
+        "z2 part of the KL 0.18 ± 0.16, active units 1 of 5, collapsed in 2 evaluations"
     ) in text
     (group,) = report_json(make_report([], runs_dir=store), time_to=None)["groups"]
     (found,) = group["evals"]

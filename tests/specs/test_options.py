@@ -83,7 +83,9 @@ def test_a_schema_describes_every_field(config: bool) -> None:
     assert set(schema.get("required", [])) == (set() if config else required)
     assert schema["additionalProperties"] is False
     words = {field for field, entry in schema["properties"].items() if "auto" in json.dumps(entry)}
-    assert words == ({"device", "threads", "backward", "k_chunk", "compile", "eval_every"} if config else set())
+    assert words == (
+        {"device", "threads", "backward", "k_chunk", "compile", "eval_every", "prior_gradient"} if config else set()
+    )
 
 
 def test_what_can_only_be_typed_is_refused_in_a_file_with_the_way_to_type_it() -> None:

@@ -27,7 +27,7 @@ def out_of_memory(
         run: the run that the user can resume; None if there is none yet.
         smaller: options that make the work smaller, beside ``--k-chunk``.
     """
-    if not _is_of_memory(error):
+    if not is_of_memory(error):
         return None
     at_once = f", {spec.k_chunk} samples at once" if spec.k_chunk else ""
     what = (
@@ -45,7 +45,7 @@ def out_of_memory(
     return DeviceUnavailable(what, where=f"{run.path}: the run and its checkpoints are kept", hint=hint)
 
 
-def _is_of_memory(error: Exception) -> bool:
+def is_of_memory(error: Exception) -> bool:
     """Whether memory ran out. Only for a GPU does torch have its own error class."""
     if isinstance(error, DregError):  # its message may contain a path, and a path may contain any words
         return False

@@ -7,6 +7,7 @@ from dregcli.app.models.request import AS_TRAINED, CodeRequest
 from dregcli.app.planning.executing import Shape
 from dregcli.defaults import DETECT, DIAGNOSED_EXAMPLES, FALSE_ALARM, MAX_BATCHES
 from dregcli.engine.diagnostics.bias_check import number_faults
+from dregcli.engine.prior_rule import kind_faults
 from dregcli.errors import Fault
 from dregcli.names import Backward
 from dregcli.specs.execution import AUTO, DEFAULT_INFLATION, DEFAULT_PRECISION, ExecutionSpec
@@ -101,7 +102,7 @@ class BiasRequest:
             max_seconds=self.max_seconds,
         )
         faults += [Fault(flag(fault.field), fault.message) for fault in numbers]
-        faults += [fault for kind in self.prior_gradients for fault in setting_faults(prior_gradient=kind)]
+        faults += kind_faults(self.prior_gradients)
         return faults + setting_faults(device=self.device, threads=self.threads)
 
     def execution(self, k: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dregcli.defaults import DIAGNOSED_EXAMPLES, LEAST_REFERENCE_K, MODEL_KS, MO
 from dregcli.engine.diagnostics.measurement import GROUPS
 from dregcli.engine.diagnostics.variance import FEWEST_REFERENCE, FEWEST_REPLICATES
 from dregcli.engine.pairs import Pair
+from dregcli.engine.prior_rule import kind_faults
 from dregcli.errors import Fault
 from dregcli.names import Backward
 from dregcli.specs.execution import AUTO, ExecutionSpec
@@ -127,8 +128,7 @@ class VarianceRequest:
             "seed": (not 0 <= self.seed < 2**63, "must be at least 0 and less than 2^63"),
         }
         faults = [*self._parsed[1], *setting_faults(device=self.device, threads=self.threads)]
-        for word in dict.fromkeys(self.prior_gradients):
-            faults += setting_faults(prior_gradient=word)
+        faults += kind_faults(self.prior_gradients)
         faults += [Fault(name, f"{why}, got {getattr(self, name)}.") for name, (is_so, why) in wrong.items() if is_so]
         if self.reference < max(self.ks, default=1):
             most = max(self.ks, default=1)

@@ -21,6 +21,7 @@ from typing import Any, Final, TypeGuard
 import torch
 from torch import nn
 
+from dregcli.app.common.out_of_memory import is_of_memory
 from dregcli.app.models.code import Code, CodeKind
 from dregcli.app.models.failures import failure
 from dregcli.engine.programs.contract import LatentModel
@@ -65,6 +66,8 @@ def users_code(code: Code, what: str) -> Any:  # noqa: ANN401 - a generator
     except (DregError, MemoryError, torch.OutOfMemoryError):
         raise  # not errors of the user's code
     except (Exception, SystemExit) as error:
+        if isinstance(error, RuntimeError) and is_of_memory(error):
+            raise
         raise failure(error, code.owns, what, CORRECT) from error
 
 

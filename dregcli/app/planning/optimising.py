@@ -10,6 +10,7 @@ from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.words import parse_scheduled, word_of
 from dregcli.errors import Fault, SpecError
 from dregcli.names import PriorGradient, Split
+from dregcli.specs.execution import AUTO
 from dregcli.specs.options import RunOptions
 from dregcli.specs.resolve import flag
 from dregcli.specs.run import RunSpec
@@ -46,8 +47,8 @@ def optimisation_faults(
             faults.append(Fault(flag(field), message))
     if options.kl_warmup:
         faults += _kl_faults(options, tracked)
-    if options.prior_gradient != PriorGradient.SCORE:
-        faults += _prior_faults(options)
+    if options.prior_gradient not in (AUTO, PriorGradient.SCORE):
+        faults += prior_faults(options)
     if (last := _steps_of_schedule(options.objective)) > steps:
         message = f"'{options.objective}' changes for {counted(last, 'step')}, but the run has only {steps:,}"
         faults.append(Fault("objective", f"{message}: write @{steps}, or give --steps {last} or more."))
@@ -64,7 +65,7 @@ def _steps_of_schedule(word: str) -> int:
     return 0
 
 
-def _prior_faults(options: RunOptions) -> list[Fault]:
+def prior_faults(options: RunOptions) -> list[Fault]:
     """Return the faults of another gradient of the prior than its score, as far as no model is needed to see them."""
     faults: list[Fault] = []
     if options.kl_warmup:

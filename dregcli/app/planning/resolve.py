@@ -6,24 +6,27 @@ from typing import Any
 
 import torch
 
+from dregcli.app.common.out_of_memory import is_of_memory
 from dregcli.app.models.code import Code
 from dregcli.app.models.make import make_model
 from dregcli.app.planning.architectures import Architecture, architecture
 from dregcli.app.planning.executing import Shape, decide_execution, width_of
 from dregcli.app.planning.observation import observation
-from dregcli.app.planning.optimising import optimisation_faults
+from dregcli.app.planning.optimising import optimisation_faults, prior_faults
 from dregcli.app.planning.tracked import tracked_words, with_trained
 from dregcli.app.planning.words import canonical_words
 from dregcli.data.dataset import Dataset
 from dregcli.defaults import MOST_TRAINING_EVAL_K, VALIDATIONS
 from dregcli.engine.device import resolve_device, threads, using_threads
 from dregcli.engine.pairs import training_faults
+from dregcli.engine.prior_rule import RULES
 from dregcli.engine.programs.contract import ModelData
+from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.words import parse_estimator, parse_scheduled
 from dregcli.errors import DeviceUnavailable, Fault, SpecError
-from dregcli.names import Binarisation, DataKind, LikelihoodName, Split
+from dregcli.names import Binarisation, DataKind, LikelihoodName, PriorGradient, SampleNoise, Split, Task
 from dregcli.specs.execution import AUTO
-from dregcli.specs.models import OF_MODELS
+from dregcli.specs.models import OF_MODELS, short_name
 from dregcli.specs.options import Device, RunOptions
 from dregcli.specs.resolve import flag, spec_faults
 from dregcli.specs.run import RunSpec
@@ -73,8 +76,9 @@ def resolve(
     faults.add(of_identity)
     device, unavailable = _device(options)
     shape = _shape(options, built, observed, dataset, device)
-    if not faults:
-        shape = _with_width(shape, built, observed, dataset, code)
+    model = None if faults else _program(built, observed, dataset, code)
+    if model and shape:
+        shape = replace(shape, widest=max(shape.widest, width_of(model)))
     number = threads() if options.threads in (AUTO, None) else options.threads
     with using_threads(number):  # chunks that are decided automatically fit into the caches of these cores
         decided, of_execution, warnings = decide_execution(options, shape, steps=steps, compiles=built.compiles)
@@ -89,6 +93,7 @@ def resolve(
         **{name: getattr(options, name) for name in RunSpec.model_fields if name != "spec_version"},
         **{"steps": steps, "device": device, "threads": number, "binarisation": "dynamic"},
         **{"track_estimators": tracked, **observed, **identity, **asdict(decided), **evaluations},
+        "prior_gradient": _prior_gradient(options, model),
         "lr_posterior": None if options.lr_posterior == options.lr else options.lr_posterior,
         **built.code,
         **_settings(built, observed),
@@ -169,25 +174,45 @@ def _shape(
     return Shape.of(dataset, task=options.task, likelihood=likelihood, hidden=hidden, device=device)
 
 
-def _with_width(
-    shape: Shape | None, built: Architecture, observed: dict[str, str], dataset: Dataset | None, code: Code | None
-) -> Shape | None:
-    """Return the size of the work with the widest layer of a class of the user's own, which is built to find it.
+def _program(
+    built: Architecture, observed: dict[str, str], dataset: Dataset | None, code: Code | None
+) -> ProgramModel | None:
+    """Return the model of a run if it is no network: what it can do is only known once it is built.
 
     Raises:
+        DeviceUnavailable: memory is too small for the model.
         ModelFailed: the constructor of the model raises an error.
         SpecError: the programs of the model do not fit the contract.
     """
-    if shape is None or dataset is None or code is None:
-        return shape
+    if dataset is None or code is None or "likelihood" not in observed:
+        return None
     image = (dataset.channels, dataset.height, dataset.width)
     mean, spread = (torch.from_numpy(each).reshape(image) for each in (dataset.mean_intensity(), dataset.spread()))
     is_drawn = observed["binarisation"] != Binarisation.NONE
     kind, levels = (DataKind.BINARY, 1) if is_drawn else (dataset.kind, dataset.levels)
     data = ModelData(image, kind, levels, mean, spread)
     settings = {name: value for name, value in _settings(built, observed).items() if name in built.settings}
-    width = width_of(make_model(code, data, {**settings, **built.code["model_options"]}, seed=0))
-    return replace(shape, widest=max(shape.widest, width))
+    try:
+        return make_model(code, data, {**settings, **built.code["model_options"]}, seed=0)
+    except (RuntimeError, MemoryError) as error:
+        if not is_of_memory(error):
+            raise
+        smaller = ", ".join(f"--{flag(each)}" for each in ("latent_dim", "hidden") if each in built.settings)
+        what = f"Out of memory: there is no room for {short_name(code.word)} with these sizes."
+        raise DeviceUnavailable(what, hint=f"give smaller sizes: {smaller or '--model-option'}") from error
+
+
+def _prior_gradient(options: RunOptions, model: ProgramModel | None) -> object:
+    """Return how the gradient of a learned prior is computed. The blend had the least variance on every task."""
+    if options.prior_gradient != AUTO:
+        return options.prior_gradient
+    blend = RULES[PriorGradient.BLEND]
+    assert blend is not None
+    # Of the networks, those that model one part of an image given the other have a learned prior, a Gaussian.
+    learned = options.task is not Task.GENERATIVE if model is None else model.no_prior_path(blend) is None
+    # Antithetic samples cancel in another way, which is right for the score alone.
+    possible = learned and options.noise is SampleNoise.IID and not prior_faults(options)
+    return PriorGradient.BLEND if possible else PriorGradient.SCORE
 
 
 def _faults_of_words_alone(options: RunOptions) -> list[Fault]:

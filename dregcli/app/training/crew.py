@@ -30,6 +30,9 @@ from dregcli.specs.run import RunSpec
 
 WARM_UP: Final = b"warm up"
 STEP: Final = b"step"
+COLLECT_AND_STEP: Final = b"collect and step"
+"""Rank 0 has fetched the numbers of the steps before, and they are finite. All ranks fetch them at the same steps: a
+rank that found earlier than rank 0 that a number is not finite would stop, and leave rank 0 waiting."""
 ANSWER: Final = b"answer"
 """Answer at once, to show that the rank is still there."""
 RUN_ENDS: Final = b"run ends"
@@ -172,6 +175,16 @@ class Crew:
         self._group.tell(RunOrder(plan.spec, plan.code, trainer.state()).message())
         self._has_begun = True
         self._group.use(plan.spec.device)
+
+    @property
+    def size(self) -> int:
+        """Number of ranks, with this one."""
+        return 1 if self._group is None else self._group.size
+
+    def advance(self, trainer: Trainer) -> None:
+        """Take a step on all ranks."""
+        with self.together(COLLECT_AND_STEP if trainer.is_collected else STEP):
+            trainer.advance()
 
     @contextmanager
     def together(self, order: bytes) -> Generator[None]:

@@ -137,6 +137,9 @@ class Evaluations:
             # The first batch includes one-time work such as compilation.
             for _ in range(2):
                 self._bounds(model, split, _Part(self._listener, None), between, limit=EVALUATION_BATCH)
+            # A single batch has one rank at work.
+            if self._seconds_an_example is not None:
+                self._seconds_an_example /= self._crew.size
         return None if self._seconds_an_example is None else self._seconds_an_example * total
 
     def _announce(self, what: str, model: Model, counts: Mapping[Split, int], between: Callable[[], None]) -> None:

@@ -20,6 +20,7 @@ from dregcli.app.training.train import start
 from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.words import parse_scheduled, word_of
 from dregcli.errors import Fault, SpecError
+from dregcli.names import PriorGradient
 from dregcli.specs.execution import ROUNDING_ONLY
 from dregcli.specs.options import ParentSpec
 from dregcli.specs.resolve import merge_options
@@ -106,6 +107,7 @@ def _resolved(
     others = {"spec_version", "parent", "data_checksum", "track_estimators", "eval_every"}
     others |= {"patience", "warmup_steps", "kl_warmup", "lr_posterior", "prior_gradient"}
     inherited = parent.model_dump(exclude={*others, *RUN_ONLY, *ROUNDING_ONLY})
+    inherited["prior_gradient"] = PriorGradient.SCORE
     inherited["lr"] = parent.lr_posterior or parent.lr
     # A schedule of the objective belongs to the parent's steps, as its warm-ups do: its end is what q is trained for.
     inherited["objective"] = word_of(parse_scheduled(parent.objective).at(parent.steps))

@@ -3,17 +3,27 @@
 import os
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from dregcli.app.common.interrupts import StopRequest, stop_requests
+from dregcli.app.common.out_of_memory import memory_explained
 from dregcli.app.common.ranks import END, joining, place_in
 from dregcli.app.loading.bounds import bounds_of_batches
 from dregcli.app.loading.build import build_trainer
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.run_data import RunData
-from dregcli.app.training.crew import ANSWER, RUN_ENDS, STEP, WARM_UP, EvaluationOrder, RunOrder, parts_message
+from dregcli.app.training.crew import (
+    ANSWER,
+    COLLECT_AND_STEP,
+    RUN_ENDS,
+    STEP,
+    WARM_UP,
+    EvaluationOrder,
+    RunOrder,
+    parts_message,
+)
 from dregcli.engine.device import prepare_process, settled_process, using_threads
 from dregcli.engine.process_group import ProcessGroup
 from dregcli.engine.training import Trainer
@@ -88,17 +98,17 @@ class _Follower:
         trainer = build_trainer(order.spec, data, order.code)
         state = order.state
         trainer.load(state.step, state.model, state.optimizer, state.window)
-        with using_threads(order.spec.threads), settled_process():
+        with using_threads(order.spec.threads), settled_process(), memory_explained(order.spec):
             while (message := self._next()) != RUN_ENDS:
                 self._do(message, trainer, data)
 
     def _do(self, message: bytes, trainer: Trainer, data: RunData) -> None:
-        if message == STEP:
-            # Rank 0 finds the same numbers, and ends the run.
-            try:
+        if message in (STEP, COLLECT_AND_STEP):
+            if message == COLLECT_AND_STEP:
+                trainer.collect()
+            # Rank 0 finds the same numbers in the same step, and ends the run.
+            with suppress(Diverged):
                 trainer.advance()
-            except Diverged:
-                return
         elif message == WARM_UP:
             trainer.warm_up()
         elif message == ANSWER:

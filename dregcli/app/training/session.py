@@ -14,7 +14,7 @@ from dregcli.app.loading.bounds import SplitBounds, not_compiled
 from dregcli.app.loading.model_data import about_model, data_tensors
 from dregcli.app.planning.plan import Plan
 from dregcli.app.training.course import Course
-from dregcli.app.training.crew import STEP, WARM_UP, Crew
+from dregcli.app.training.crew import WARM_UP, Crew
 from dregcli.app.training.evaluations import Evaluations
 from dregcli.app.training.events import CheckpointWritten, Event, Metrics, Progress, Validation
 from dregcli.app.training.heartbeat import Heartbeat
@@ -146,8 +146,7 @@ class Session:
         shown = time.monotonic()
         while not self._done:
             before = time.perf_counter()
-            with self._crew.together(STEP):
-                trainer.advance()
+            self._crew.advance(trainer)
             step = trainer.step
             last = step == spec.steps
             logs = last or step % spec.log_every == 0

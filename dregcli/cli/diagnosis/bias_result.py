@@ -20,6 +20,7 @@ _STYLES = {
 _HOW_TO_READ = """\
 against: the unbiased estimator of the same objective that a pair is compared with on the same noise: reparam, and \
 dreg for reparam itself; if no latent can be differentiated, vimco, and reinforce for vimco itself.
+first-samples: such an estimator at the samples that ovis-mc does not set aside.
 bias/tested: norm of the bias / norm of the reference gradient over the tested blocks, in which the two can differ.
 bias/whole: norm of the same bias / norm of the reference gradient over all parameters, at these examples together.
 detectable: the bias/whole that this budget finds with probability 0.9, in directions like those of the noise; \

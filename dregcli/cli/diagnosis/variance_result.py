@@ -20,7 +20,7 @@ unit of parameter. SNR: mean of |mean| / standard deviation over the parameters 
 {floor:.4f} with {replicates:,} replicates, so up to that much of each SNR is noise, whatever its standard error. \
 DSNR: signal along the direction of the expected gradient, divided by the size across it; the direction is learned \
 on other replicates. of noise: the DSNR of pure noise. cosine: with the gradient at K={k}. The decoder's gradient is \
-the same for every estimator of an objective."""
+the same for every estimator of an objective that has no row of its own in the decoder's table."""
 
 _HOW_TO_READ_PRIOR = """ \
 The prior is learned; its gradient is that of all parameters that log p(z) depends on, and they do not count in the \

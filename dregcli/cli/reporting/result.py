@@ -145,8 +145,8 @@ def _evaluations(terminal: Terminal, group: "Group") -> None:
 
 
 def _layer(name: str, found: "OfLayer") -> str:
-    """Describe one layer: its KL, its active units, and in how many evaluations it has collapsed."""
-    parts = [f"KL {with_error(found.kl.mean, found.kl.stderr)}"] if found.kl else []
+    """Describe one layer: its part of the KL, its active units, and in how many evaluations it has collapsed."""
+    parts = [f"part of the KL {with_error(found.kl.mean, found.kl.stderr)}"] if found.kl else []
     if found.active_units:
         of = f" of {found.units}" if found.units else ""
         parts.append(f"active units {found.active_units.mean:.3g}{of}")

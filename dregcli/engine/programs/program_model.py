@@ -145,7 +145,7 @@ class ProgramModel(ProgramValues):
             others = [each.name for each in estimators_of(pair.objective) if not each.uses_path(pair.objective)]
             words = ", ".join(others)
             advice = f"Use one of {words}." if words else "Use another objective, such as iwae with vimco."
-            message = f"'{pair.word}' differentiates through samples, but the posterior of {names} has no rsample."
+            message = f"'{pair.word}' needs the gradient of samples, but those of {names} have none (no rsample)."
             return [Fault("estimator", f"{message} {advice}")]
         refusal = pair.mixed_refusal()
         return [Fault("objective", f"{refusal} The posterior of {names} has none.")] if refusal else []

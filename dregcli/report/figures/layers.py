@@ -11,11 +11,12 @@ from dregcli.report.figures.members import Chosen, Member
 from dregcli.report.figures.ticks import steps_axis
 from dregcli.report.series import Band, series
 
-_LABELS: Final = {"kl_prior": "KL(q||prior), nats", "active_units": "active units"}
+_LABELS: Final = {"kl_prior": "part of KL(q||prior), nats", "active_units": "active units"}
 _CAPTION: Final = (
-    "By layer, on the validation split. KL: mean of log q - log p of the layer, the prior given the layers above; a "
-    "layer near 0 has collapsed. Active units: numbers of the latent whose mean under q varies over examples. Mean "
-    "over seeds where all seeds have values; band: 95\u00a0% interval over seeds (Student's\u00a0t)."
+    "By layer, on the validation split. Part of the KL: mean of log q - log p of the layer, the prior given the "
+    "layers above. It is near 0 for a layer that has collapsed, and may be negative if q goes bottom-up. Active "
+    "units: numbers of the latent whose mean under q varies over examples. Mean over seeds where all seeds have "
+    "values; band: 95\u00a0% interval over seeds (Student's\u00a0t)."
 )
 
 _LEAST: Final = 13.0

@@ -295,7 +295,7 @@ def test_a_model_of_categories_and_bits(capsys, store) -> None:
     assert "reference: vimco at K=16" in shown.out
     refused = run(capsys, "bias-check", made.path, *words, "--objective", "piwae:groups=2")
     assert refused.code == 2
-    assert "the posterior of 'category', 'bits' has no rsample. Use another objective" in refused.err
+    assert "those of 'category', 'bits' have none (no rsample). Use another objective" in refused.err
 
 
 def test_a_variance_study_trains_by_an_estimator_that_the_model_takes(capsys, store, monkeypatch) -> None:

@@ -30,10 +30,10 @@ def test_layers_are_listed_from_the_pixels_on(capsys) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--estimator", "dreg"), "the posterior of 'h1', 'h2', 'h3' has no rsample. Use one of reinforce, vimco"),
+        (("--estimator", "dreg"), "those of 'h1', 'h2', 'h3' have none (no rsample). Use one of reinforce, vimco"),
         (
             ("--estimator", "vimco", "--track-estimators", "dreg"),
-            "track-estimators: 'iwae/dreg' differentiates through",
+            "track-estimators: 'iwae/dreg' needs the gradient of",
         ),
         (("--estimator", "vimco", "--binarisation", "none"), "Give --binarisation dynamic."),
         (("--estimator", "vimco", "--dataset", "linear-gaussian"), "Use --model vae or conv."),
@@ -52,6 +52,6 @@ def test_what_cannot_be_is_refused_before_work(capsys, tmp_path, words: tuple[st
 def test_a_diagnosis_without_a_run_refuses_a_path_before_it_trains_one(capsys, tmp_path, command: str) -> None:
     refused = run(capsys, command, "--model", "sbn", "--dataset", "digits", "--k", 4, "--estimator", "dreg")
     assert refused.code == 2
-    assert "'iwae/dreg' differentiates through samples" in refused.err
+    assert "'iwae/dreg' needs the gradient of samples" in refused.err
     assert "training" not in refused.err
     assert not list(tmp_path.glob("*/v*"))

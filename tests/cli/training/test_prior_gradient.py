@@ -1,5 +1,6 @@
 """``--prior-gradient`` as a user sees it: what is trained, measured, checked, shown and refused."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -100,7 +101,7 @@ TRAIN = ("train", *SMALL, "--final-eval", "none", "--prior-gradient")
     ("arguments", "message"),
     [
         ((*TRAIN, "gdreg"), f"prior-gradient: {NO_PATH}. Use --prior-gradient score."),
-        ((*TRAIN, "nope"), "prior-gradient: must be one of 'score', 'gdreg' or 'blend', got 'nope'."),
+        ((*TRAIN, "nope"), "prior-gradient: must be auto, score, gdreg or blend, got 'nope'."),
         ((*TRAIN, "blend", "--seeds", "0-2"), f"prior-gradient: {NO_PATH}. Use --prior-gradient score."),
         (
             (*TRAIN, "blend", "--task", "structured", "--kl-warmup", 5),
@@ -112,12 +113,15 @@ TRAIN = ("train", *SMALL, "--final-eval", "none", "--prior-gradient")
         ),
         (("variance", "--prior-gradient", "gdreg"), f"prior-gradient: {NO_PATH}: leave --prior-gradient out."),
         (("variance", "--toy", "--prior-gradient", "gdreg"), "prior-gradient: does not apply to the toy"),
-        (("variance", "--prior-gradient", "nope"), "prior-gradient: must be one of"),
+        (
+            ("variance", "--prior-gradient", "auto"),
+            "prior-gradient: no gradient of a prior is called 'auto'. Known: score",
+        ),
         (
             ("bias-check", "--task", "structured", "--prior-gradient", "gdreg", "--estimator", OVIS),
             "leaves samples out of theta's gradient. Use --prior-gradient score.",
         ),
-        (("bias-check", "--prior-gradient", "gdreg,blend"), "prior-gradient: must be one of"),
+        (("bias-check", "--prior-gradient", "gdreg,blend"), "no gradient of a prior is called 'gdreg,blend'."),
         (("finetune-encoder", "s", "--prior-gradient", "gdreg"), "No such option: --prior-gradient"),
         (("eval", "s", "--prior-gradient", "gdreg"), "No such option: --prior-gradient"),
     ],
@@ -128,3 +132,37 @@ def test_what_cannot_be_is_refused_before_any_run(capsys, tmp_path, arguments, m
     assert message in refused.err
     assert refused.out == ""
     assert not [path for path in tmp_path.glob("runs/*") if path.is_dir()], "nothing was claimed or trained"
+
+
+def resolved(capsys, *arguments: object) -> str:
+    """The kind of a new run, from what it prints for --config."""
+    shown = run(capsys, "train", "--print-config", "--json", *SMALL, *arguments)
+    assert shown.code == 0, shown.err
+    return shown.json["prior_gradient"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        (("--task", "structured"), "blend"),
+        (("--model", "hierarchical", "--latent-dim", "2,1", "--hidden", "4/3"), "blend"),
+        ((), "score"),
+        (("--task", "structured", "--prior-gradient", "score"), "score"),
+        (("--task", "structured", "--preset", "paper", "--dataset", "digits"), "score"),
+        (("--task", "structured", "--kl-warmup", 5), "score"),
+        (("--task", "structured", "--noise", "antithetic"), "score"),
+        (("--task", "structured", "--estimator", OVIS), "score"),
+        (("--model", "hierarchical", "--latent-dim", "2", "--hidden", "4", "--posterior", "full"), "score"),
+    ],
+)
+def test_without_a_word_the_prior_has_the_blend_where_it_can(capsys, arguments, kind: str) -> None:
+    assert resolved(capsys, *arguments) == kind
+
+
+def test_a_spec_without_a_word_is_one_of_before_the_word_and_has_the_score(capsys, tmp_path) -> None:
+    spec = tmp_path / "spec.json"
+    spec.write_text(
+        json.dumps({"spec_version": 1, "dataset": "digits", "task": "structured", "steps": 4}), encoding="utf-8"
+    )
+    assert resolved(capsys, "--config", spec) == "score"
+    assert resolved(capsys, "--config", spec, "--prior-gradient", "gdreg") == "gdreg"

@@ -43,8 +43,8 @@ def test_the_refusal_names_the_latent_and_what_works() -> None:
     (fault,) = SCORES["categorical"]().faults(resolve_pair("iwae", "dreg", K))
     assert fault.field == "estimator"
     for part in (
-        "'iwae/dreg' differentiates through samples",
-        "of 'z' has no rsample",
+        "'iwae/dreg' needs the gradient of samples",
+        "of 'z' have none (no rsample)",
         "reinforce, vimco, vimco-star, ovis",
     ):
         assert part in fault.message

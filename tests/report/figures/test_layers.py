@@ -47,9 +47,9 @@ def test_the_curves_are_the_means_of_the_columns_of_each_layer() -> None:
     drawn = layers_figure(grouped(ROWS)[3])
     assert drawn is not None
     assert faults(drawn, ROWS) == []
-    assert [axes.get_ylabel() for axes in drawn.figure.axes] == ["KL(q||prior), nats", "active units"]
+    assert [axes.get_ylabel() for axes in drawn.figure.axes] == ["part of KL(q||prior), nats", "active units"]
     assert legend(drawn) == ["z1", "z2"]
-    assert "KL(q||prior), nats of z1 5.00" in unwrapped(drawn.alt)
+    assert "part of KL(q||prior), nats of z1 5.00" in unwrapped(drawn.alt)
     assert all(axes.get_ylim()[0] <= 0.0 for axes in drawn.figure.axes)
     assert not overlapping(drawn)
 
