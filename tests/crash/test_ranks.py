@@ -21,7 +21,7 @@ from tests.crash.harness import ENVIRONMENT, until
 from tests.support.forked import Forked
 from tests.support.rank_processes import ranks_of
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 STEPS = 60
 BASE = (
     *("train", "--dataset", "digits", "--device", "cpu", "--name", "x", "--quiet", "--json", "--threads", "1"),
