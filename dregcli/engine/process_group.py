@@ -32,19 +32,21 @@ class ProcessGroup:
     Args:
         rank: number of this process, from 0.
         size: number of processes.
+        local: number of this process on its machine.
         messages: the group of torch through which rank 0 sends messages.
     """
 
-    def __init__(self, rank: int, size: int, messages: Any) -> None:  # noqa: ANN401 - torch keeps the type private
+    def __init__(self, rank: int, size: int, local: int, messages: Any) -> None:  # noqa: ANN401 - a private type
         self.rank = rank
         self.size = size
         self.is_lost = False
-        self._messages = messages
+        self._local, self._messages = local, messages
         # None is torch's default group.
         self._exchanges: Any = None
+        self._nccl: Any = None
 
     @classmethod
-    def joined(cls, rank: int, size: int) -> "ProcessGroup":
+    def joined(cls, rank: int, size: int, local: int) -> "ProcessGroup":
         """Meet the other ranks, at the address that torch finds in the environment.
 
         Raises:
@@ -53,16 +55,22 @@ class ProcessGroup:
         with _lost("The ranks of the run did not meet at the address that the launcher gave"):
             wait = timedelta(seconds=EXCHANGE_SECONDS)
             dist.init_process_group("gloo", rank=rank, world_size=size, timeout=wait)
-            return cls(rank, size, dist.new_group(backend="gloo", timeout=timedelta(days=_MESSAGE_DAYS)))
+            messages = dist.new_group(backend="gloo", timeout=timedelta(days=_MESSAGE_DAYS))
+            return cls(rank, size, local, messages)
 
     def use(self, device: str) -> None:
         """Exchange tensors of a device from here on; every rank calls this.
 
         On GPUs NCCL does it. If ranks share a GPU, which NCCL refuses, it goes through the CPU.
         """
-        if device == "cuda" and self.size <= torch.cuda.device_count():
+        self._exchanges = None
+        if device != "cuda":
+            return
+        has_own = torch.tensor([float(self._local < torch.cuda.device_count())])
+        if self._nccl is None and self.sums([has_own])[0].item() == self.size:
             wait = timedelta(seconds=EXCHANGE_SECONDS)
-            self._exchanges = self._tried(lambda: dist.new_group(backend="nccl", timeout=wait))
+            self._nccl = self._tried(lambda: dist.new_group(backend="nccl", timeout=wait))
+        self._exchanges = self._nccl
 
     def sums(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return the sums of tensors over all ranks; see ``Ranks``."""

@@ -80,7 +80,7 @@ def joining(place: Place) -> Generator[ProcessGroup]:
     """
     global _joined
     take_gpu(place.local)
-    _joined = group = ProcessGroup.joined(place.rank, place.size)
+    _joined = group = ProcessGroup.joined(place.rank, place.size, place.local)
     try:
         yield group
     finally:

@@ -215,7 +215,9 @@ class Crew:
         if self._group is None:
             yield None
             return
-        with self.together(EvaluationOrder(split, k, seed, k_chunk, limit, model.state_dict()).message()):
+        # Tied weights have several names, but safetensors refuses tensors that share memory.
+        weights = {name: each.detach().clone() for name, each in model.state_dict().items()}
+        with self.together(EvaluationOrder(split, k, seed, k_chunk, limit, weights).message()):
             yield OthersOfGroup(self._group)
 
     def lost(self) -> RankLost | None:

@@ -357,8 +357,7 @@ class Session:
     def _without_rank(self, lost: RankLost, *, has_checkpoint: bool) -> RankLost:
         path = self._writer.run.path
         kept = "A checkpoint was written." if has_checkpoint else "No step had been trained yet."
-        again = command("train", "--resume", path)
-        hint = f"see that rank's own message; then continue with any number of ranks: {again}"
+        hint = f"continue with any number of ranks: {command('train', '--resume', path)}"
         return RankLost(f"{lost.what} {kept}", where=f"{path}, step {self._trainer.step}", hint=hint)
 
     def _fail(self, error: Exception) -> None:

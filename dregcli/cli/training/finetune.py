@@ -27,7 +27,7 @@ _FIELDS = (
 _SHOWN = {
     **{field: "the run's" for field in _FIELDS},
     **dict.fromkeys(("k_chunk", "compile", "threads", "eval_every"), "auto"),
-    **{"lr": "the run's, of q", "warmup_steps": "0", "kl_warmup": "0", "patience": "none"},
+    **{"shard": "samples", "lr": "the run's, of q", "warmup_steps": "0", "kl_warmup": "0", "patience": "none"},
 }
 
 

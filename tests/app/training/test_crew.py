@@ -13,6 +13,7 @@ from dregcli.app.loading.bounds import Parts
 from dregcli.app.models.find import find_code
 from dregcli.app.training import following
 from dregcli.app.training.crew import Crew, EvaluationOrder, RunOrder, parts_message, parts_of
+from dregcli.engine import training
 from dregcli.engine.process_group import ProcessGroup
 from dregcli.engine.training import Trainer
 from dregcli.engine.training_state import TrainerState
@@ -22,7 +23,7 @@ from dregcli.specs.run import RunSpec
 from tests.support.own_models import write_model
 from tests.support.small_training import small_trainer
 
-LOGGED_AT, BROKEN_AT = 40, 50
+LOGGED_AT, BROKEN_AT, MOST_PENDING = 5, 7, 8
 
 
 class BreaksLater(Trainer):
@@ -55,7 +56,7 @@ def trained_until_it_breaks() -> Wire:
     crew, trainer = Crew(cast("ProcessGroup", wire)), small_trainer(BreaksLater)
 
     def train() -> None:
-        while trainer.step < 200:
+        while trainer.step < 4 * MOST_PENDING:
             crew.advance(trainer)
             if trainer.step == LOGGED_AT:
                 trainer.collect()
@@ -66,6 +67,7 @@ def trained_until_it_breaks() -> Wire:
 
 
 def test_no_rank_stops_before_rank_0_knows_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "MOST_PENDING", MOST_PENDING)
     wire = trained_until_it_breaks()
     assert wire.refused == 0, "each step of rank 0 is one of all ranks"
     assert not wire.is_lost
