@@ -149,9 +149,8 @@ class ProcessGroup:
             dist.destroy_process_group()
 
     def _tried(self, exchange: Callable[[], _T], what: str | None = None) -> _T:
-        others = "Rank 0" if self.rank else "Another rank"
         try:
-            with _lost(what or f"{others} of the run has ended or does not answer"):
+            with _lost(what or "Another rank of the run has ended or does not answer"):
                 return exchange()
         except RankLost:
             self.is_lost = True

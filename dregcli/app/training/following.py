@@ -77,10 +77,12 @@ class _Follower:
         try:
             while (message := self._next()) != END:
                 self._run(RunOrder.of(message))
-        except RankLost:
-            # After a signal or an error of its own rank 0 leaves in the middle of a step, and has said why.
-            if self._stop.received is None:
-                raise
+        except RankLost as error:
+            # After a signal or an error of its own rank 0 leaves in the middle of a step, and has said why. Of the other
+            # ranks one is enough to say that it is alone.
+            if self._stop.received is None and self._group.rank == 1:
+                hint = "the message of rank 0 says what was kept, unless rank 0 was killed"
+                raise RankLost(error.what, where=f"rank {self._group.rank}", hint=hint) from error
 
     def _next(self) -> bytes:
         message = self._group.heard()
