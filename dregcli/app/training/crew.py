@@ -18,6 +18,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from dregcli import __version__
 from dregcli.app.loading.bounds import Parts
 from dregcli.app.models.code import Code, CodeKind
 from dregcli.app.planning.plan import Plan
@@ -46,11 +47,13 @@ class RunOrder:
         spec: the run.
         code: code of the model, for every model that is no built-in network.
         state: where the trainer starts.
+        version: dreg's version on rank 0.
     """
 
     spec: RunSpec
     code: Code | None
     state: TrainerState
+    version: str = __version__
 
     def message(self) -> bytes:
         """Return the order as bytes."""
@@ -58,6 +61,7 @@ class RunOrder:
         about = {
             "spec": self.spec.model_dump(mode="json"),
             "code": None if self.code is None else _plain(self.code),
+            "version": self.version,
             "step": state.step,
             "window": state.window,
         }
@@ -74,7 +78,7 @@ class RunOrder:
         )
         code = None if about["code"] is None else _code(about["code"])
         state = TrainerState(about["step"], model, optimizer, about["window"])
-        return cls(RunSpec.model_validate(about["spec"]), code, state)
+        return cls(RunSpec.model_validate(about["spec"]), code, state, about["version"])
 
 
 @dataclass(frozen=True)

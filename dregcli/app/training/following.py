@@ -7,11 +7,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from dregcli import __version__
 from dregcli.app.common.interrupts import StopRequest, stop_requests
 from dregcli.app.common.out_of_memory import memory_explained
 from dregcli.app.common.ranks import END, joining, place_in
 from dregcli.app.loading.bounds import bounds_of_batches
 from dregcli.app.loading.build import build_trainer
+from dregcli.app.models.code import CodeKind
+from dregcli.app.models.find import find_code
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.run_data import RunData
 from dregcli.app.training.crew import (
@@ -27,7 +30,7 @@ from dregcli.app.training.crew import (
 from dregcli.engine.device import prepare_process, settled_process, using_threads
 from dregcli.engine.process_group import ProcessGroup
 from dregcli.engine.training import Trainer
-from dregcli.errors import Diverged, RankLost, Terminated
+from dregcli.errors import CodeRefused, Diverged, RankLost, Terminated
 
 GRACE_SECONDS: Final = 15.0
 """How long after a signal a rank goes on with the others. Rank 0 usually gets the signal too, and ends the run."""
@@ -58,6 +61,23 @@ def one_of_the_ranks(data_dir: Path) -> Generator[bool]:
         yield False
 
 
+def require_same_programs(order: RunOrder, *, rank: int) -> None:
+    """Refuse to follow with other programs than those of rank 0. Source files of the user's come with the order.
+
+    Raises:
+        CodeRefused: dreg, or the package that the model comes from, has another version here.
+    """
+    code, hint = order.code, "install the same versions for every rank"
+    if order.version != __version__:
+        what = f"Rank {rank} has dreg {__version__}, and rank 0 has dreg {order.version}."
+        raise CodeRefused(what, where=f"rank {rank}", hint=hint)
+    if code is not None and code.kind is CodeKind.MODULE:
+        here = find_code(f"{code.module}:{code.name}")
+        if here.digest != code.digest:
+            what = f"The package of the model {code.word} is not the same as on rank 0."
+            raise CodeRefused(what, where=f"rank {rank}", hint=hint)
+
+
 class _Follower:
     """A rank that does what rank 0 says.
 
@@ -78,8 +98,8 @@ class _Follower:
             while (message := self._next()) != END:
                 self._run(RunOrder.of(message))
         except RankLost as error:
-            # After a signal or an error of its own rank 0 leaves in the middle of a step, and has said why. Of the other
-            # ranks one is enough to say that it is alone.
+            # After a signal or an error of its own rank 0 leaves in the middle of a step, and has said why. Of the
+            # other ranks one is enough to say that it is alone.
             if self._stop.received is None and self._group.rank == 1:
                 hint = "the message of rank 0 says what was kept, unless rank 0 was killed"
                 raise RankLost(error.what, where=f"rank {self._group.rank}", hint=hint) from error
@@ -95,6 +115,7 @@ class _Follower:
         return message
 
     def _run(self, order: RunOrder) -> None:
+        require_same_programs(order, rank=self._group.rank)
         self._group.use(order.spec.device)
         data = data_of(order.spec, self._data_dir)
         trainer = build_trainer(order.spec, data, order.code)

@@ -1,6 +1,7 @@
 """What rank 0 tells the others: messages whole, and no rank stops before rank 0 knows why."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dregcli.app.loading.bounds import Parts
+from dregcli.app.models.code import CodeKind
 from dregcli.app.models.find import find_code
 from dregcli.app.training import following
 from dregcli.app.training.crew import Crew, EvaluationOrder, RunOrder, parts_message, parts_of
@@ -17,7 +19,7 @@ from dregcli.engine import training
 from dregcli.engine.process_group import ProcessGroup
 from dregcli.engine.training import Trainer
 from dregcli.engine.training_state import TrainerState
-from dregcli.errors import Diverged
+from dregcli.errors import CodeRefused, Diverged
 from dregcli.names import Split
 from dregcli.specs.run import RunSpec
 from tests.support.own_models import write_model
@@ -83,6 +85,19 @@ def test_an_order_to_begin_a_run_arrives_whole(tmp_path: Path) -> None:
     found = RunOrder.of(RunOrder(spec, code, state).message())
     assert (found.spec, found.code, found.state.step, found.state.window) == (spec, code, 7, {"count": 3.0})
     assert_equal([found.state.model["a.b"], found.state.optimizer["step"]], [torch.ones(2, 3), torch.tensor(4.0)])
+
+
+def test_a_rank_with_other_programs_does_not_follow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    spec = RunSpec(dataset="digits", data_checksum="0" * 64, split_convention="dreg", steps=9)
+    state = TrainerState(0, {}, {}, {})
+    of_file = find_code(f"{write_model(tmp_path)}:TinyVae")
+    following.require_same_programs(RunOrder(spec, of_file, state), rank=1)
+    with pytest.raises(CodeRefused, match=r"Rank 1 has dreg .*, and rank 0 has dreg 0\.0\.1"):
+        following.require_same_programs(RunOrder(spec, of_file, state, version="0.0.1"), rank=1)
+    installed = replace(of_file, kind=CodeKind.MODULE)
+    monkeypatch.setattr(following, "find_code", lambda _: replace(installed, files={"tiny.py": b"other"}))
+    with pytest.raises(CodeRefused, match="is not the same as on rank 0"):
+        following.require_same_programs(RunOrder(spec, installed, state), rank=1)
 
 
 def assert_equal(found: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
