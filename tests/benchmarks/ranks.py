@@ -39,7 +39,11 @@ def rate(ranks: int, asked: argparse.Namespace) -> float:
             subprocess.Popen(command, env={**os.environ, **each}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             for each in environments(ranks)
         ]
-        told = [each.communicate(timeout=_LIMIT) for each in started]
+        try:
+            told = [each.communicate(timeout=_LIMIT) for each in started]
+        finally:
+            for each in started:
+                each.kill()  # of those that have ended nothing is left to kill
     if any(each.returncode for each in started):
         raise WorkerFailed(b"\n".join(err for _, err in told).decode())
     return json.loads(told[0][0])["steps_per_second"]
