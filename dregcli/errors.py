@@ -156,6 +156,12 @@ class WorkerLost(DregError):
     exit_code: ClassVar[int] = 25
 
 
+class RankLost(DregError):
+    """A process of a run over several ranks has ended or does not answer; the run has a checkpoint."""
+
+    exit_code: ClassVar[int] = 26
+
+
 class Interrupted(DregError):
     """A signal ended the work, and the finished part was kept."""
 
