@@ -156,10 +156,16 @@ class WorkerLost(DregError):
     exit_code: ClassVar[int] = 25
 
 
+class RankLost(DregError):
+    """A process of a run over several ranks has ended or does not answer; the run has a checkpoint."""
+
+    exit_code: ClassVar[int] = 26
+
+
 class ClusterError(DregError):
     """A cluster does not answer, or it refuses the work."""
 
-    exit_code: ClassVar[int] = 26
+    exit_code: ClassVar[int] = 27
 
 
 class Interrupted(DregError):

@@ -292,6 +292,15 @@ class ScheduleName(StrEnum):
     BURDA = "burda"
 
 
+class Shard(StrEnum):
+    """What of a step is divided among the ranks of a run."""
+
+    SAMPLES = "samples"
+    """Each rank has some of the K samples of every example."""
+    BATCH = "batch"
+    """Each rank has all samples of some examples."""
+
+
 class Backward(StrEnum):
     """The rows that the gradient pass uses, among the K samples of every example."""
 

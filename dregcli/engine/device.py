@@ -62,6 +62,12 @@ def resolve_device(wanted: str) -> Device:
     return "cuda" if wanted == "cuda" else "cpu"
 
 
+def take_gpu(number: int) -> None:
+    """Let ``cuda`` mean one of the GPUs in this process; if there are fewer, several processes share one."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number % torch.cuda.device_count())
+
+
 def prepare_process() -> None:
     """Prepare this process for long numerical work. Call it in programs, not in libraries: the effect is global.
 

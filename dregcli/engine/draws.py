@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.antithetic import with_partners
 from dregcli.engine.randomness import Randomness, Stream, address
 
@@ -92,6 +93,69 @@ class NoiseOfExamples:
     def noise(self, first: int, count: int) -> Tensor:
         """Return the noise of the selected examples."""
         return self.whole.noise(first, count)[:, self.examples]
+
+
+OF_PROGRAM = 2**20
+"""Number of the seed of random numbers that a posterior's program draws itself, such as dropout's."""
+
+
+@dataclass(frozen=True)
+class PartOfNoise:
+    """The random numbers of some samples of some examples of a batch, counted from 0.
+
+    Attributes:
+        whole: those of the whole batch.
+        samples: consecutive samples, from the start of a block of ``NOISE_BLOCK``.
+        examples: consecutive examples.
+    """
+
+    whole: LatentNoise
+    samples: range
+    examples: range
+
+    @property
+    def k(self) -> int:
+        """Number of the samples."""
+        return len(self.samples)
+
+    def noise(self, first: int, count: int) -> Tensor:
+        """Return the noise that these samples have in the whole batch."""
+        return self.of(self.whole, first, count)
+
+    def of(self, whole: Noise, first: int, count: int) -> Tensor:
+        """Return what these samples of these examples have of some noise of the whole batch."""
+        return self._some(whole.noise(self.samples.start + first, count))
+
+    def _some(self, drawn: Tensor) -> Tensor:
+        return drawn[:, self.examples.start : self.examples.stop]
+
+    def of_latent(self, latent: int, width: int) -> Noise:
+        """Return the noise of one latent."""
+        return _PartOfOne(self, self.whole.of_latent(latent, width))
+
+    def uniforms(self, latent: int, width: int, first: int, count: int) -> Tensor:
+        """Return the uniform numbers of one latent."""
+        return self._some(self.whole.uniforms(latent, width, self.samples.start + first, count))
+
+    def seed(self, latent: int, block: int) -> int:
+        """Return the seed of a block of these samples; a program's own numbers have one for all samples."""
+        before = 0 if latent == OF_PROGRAM else self.samples.start // NOISE_BLOCK
+        return self.whole.seed(latent, before + block)
+
+
+@dataclass(frozen=True)
+class _PartOfOne:
+    part: PartOfNoise
+    whole: Noise
+
+    @property
+    def k(self) -> int:
+        """Number of the samples."""
+        return self.part.k
+
+    def noise(self, first: int, count: int) -> Tensor:
+        """Return the noise of these samples."""
+        return self.part.of(self.whole, first, count)
 
 
 _LATENT_BLOCKS = 2**40

@@ -135,6 +135,7 @@ def seen_batches(
     seed: int,
     limit: int | None = None,
     first: int = 0,
+    every: int = 1,
     noise: EvalNoise = EvalNoise.IID,
 ) -> Iterator[SeenBatch]:
     """Yield the batches of a split in order.
@@ -147,16 +148,18 @@ def seen_batches(
         seed: seed of the evaluation, never the training's seed.
         limit: number of examples to use, from the first on; None uses all.
         first: index of the batch to begin with.
+        every: number of batches from one to the next: 2 leaves out every second one.
         noise: how the samples of one example depend on each other.
     """
     # Pixels are drawn on the CPU on every device, so that a run on a GPU is evaluated on the same pixels.
     pixel_randomness, randomness = Randomness(seed), Randomness(seed, examples.device)
     count = len(examples) if limit is None else min(limit, len(examples))
     for number, start in enumerate(range(0, count, EVALUATION_BATCH)):
-        if number < first:
+        if number < first or (number - first) % every:
             continue
         stop = min(start + EVALUATION_BATCH, count)
-        examples.expect(torch.arange(stop, min(stop + EVALUATION_BATCH, count)))
+        after = start + every * EVALUATION_BATCH
+        examples.expect(torch.arange(after, max(after, min(after + EVALUATION_BATCH, count))))
         rows = examples.rows(torch.arange(start, stop))
         with torch.no_grad():
             seen = evaluation_pixels(pixels, rows, pixel_randomness, split, number)
@@ -194,6 +197,8 @@ def evaluate(
     seed: int,
     limit: int | None = None,
     k_chunk: int | None = NOISE_BLOCK,
+    first: int = 0,
+    every: int = 1,
 ) -> Iterator[BatchBounds]:
     """Yield the bounds of every example, batch by batch in order. The caller weights averages by the examples' count.
 
@@ -206,8 +211,11 @@ def evaluate(
         seed: seed of the evaluation.
         limit: number of examples to use, from the first on; None uses all.
         k_chunk: samples in one pass, as in ``SeenBatch.log_weights``.
+        first: index of the batch to begin with.
+        every: number of batches from one to the next.
     """
-    for batch in seen_batches(model, examples, pixels, split=split, seed=seed, limit=limit):
+    batches = seen_batches(model, examples, pixels, split=split, seed=seed, limit=limit, first=first, every=every)
+    for batch in batches:
         log_w, kl = batch.weighed(k=k, k_chunk=k_chunk)
         has_layers = kl is not None and len(kl) > 1
         yield BatchBounds(

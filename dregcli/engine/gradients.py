@@ -9,7 +9,7 @@ from torch import Tensor
 from dregcli.engine.draws import Noise
 from dregcli.engine.dreams import DreamNoise, sleep_gradient
 from dregcli.engine.execution import Execution, WeighedRows
-from dregcli.engine.execution.batch import Batch, Named
+from dregcli.engine.execution.batch import Named
 from dregcli.engine.execution.tempered import TemperedBatch
 from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.models.base import Model
@@ -132,7 +132,7 @@ class Step:
         self._rule, self._noise = rule, noise
         self._model, self._pixels, self._dreams = model, pixels, dreams
         self._asleep: Named | None = None
-        self._batch: Batch = model.batch(pixels, draws)
+        self._batch = execution.batch(model.batch, pixels, draws)
         self._tempered: TemperedBatch | None = None
         self._kl_weight = kl_weight
         if kl_weight != 1.0:

@@ -29,7 +29,7 @@ from dregcli.engine.tracking import Tracker
 from dregcli.engine.training_batches import DrawnBatch, TrainingBatches
 from dregcli.engine.training_state import Trained, TrainerState
 from dregcli.engine.weights import log_mean_exp
-from dregcli.errors import Diverged
+from dregcli.errors import Diverged, Fault, SpecError
 from dregcli.names import Precision, PriorGradient, SampleNoise
 
 MOST_PENDING = 64
@@ -64,7 +64,7 @@ class Trainer:
 
     Raises:
         SpecError: the model cannot be trained by the pair, or a tracked pair cannot be measured on it, or its prior
-            has no gradient of this kind, or one of these needs other noise.
+            has no gradient of this kind, or one of these needs other noise, or ranks cannot share its examples.
     """
 
     def __init__(
@@ -93,6 +93,9 @@ class Trainer:
         if self._rule:
             require_prior_path(model, pair, self._rule)
         self._noise = noise
+        self._execution = execution or Execution()
+        if self._execution.shares_batch and (refusal := model.no_shared_batch):
+            raise SpecError([Fault("shard", f"{refusal} Use --shard samples.")])
         if noise is SampleNoise.ANTITHETIC:
             require_antithetic(model, [pair, *tracked], k, self._rule)
         self.model = model
@@ -104,7 +107,6 @@ class Trainer:
         )
         self._theta = model.model_parameters() if train_model else {}
         self._phi = model.posterior_parameters()
-        self._execution = execution or Execution()
         # The numbers of steps stay on the device until they are fetched. A step that is not finite sets this flag on
         # the device; then this step and all later ones change nothing. So no step has to wait for a check.
         self._pending: list[Tensor] = []
@@ -129,6 +131,8 @@ class Trainer:
         plain = model.repeats and not tracked and not pair.estimator.learned
         # A recording would keep the numbers of one fit.
         plain = plain and self._optimisation.optimizer.can_be_recorded and not self.trained.fitted.exist
+        # Sums over ranks are no work of the device alone.
+        plain = plain and self._execution.shards is None
         self._record = record if plain and noise_bytes <= MOST_NOISE_BYTES else None
         self._captured: CapturedStep | None = None
         self._captured_from = self._settled
@@ -158,7 +162,7 @@ class Trainer:
         found: list[Tensor] = []
         with in_eval_mode(self.model):
             for pixels, noise in self._batches.of_fit(self.step):
-                batch = self.model.batch(pixels, noise)
+                batch = self._execution.batch(self.model.batch, pixels, noise)
                 if kl_weight != 1.0:
                     batch = TemperedBatch(batch, kl_weight, k_chunk=k_chunk)
                 found.append(batch.log_weights(k_chunk=k_chunk))
@@ -178,11 +182,13 @@ class Trainer:
         """Return the next step's batch, from other values and numbers if they are given."""
         return self._batches.drawn(self.step, stored, randomness)
 
-    def _gradients(self, drawn: DrawnBatch, *, repeated: bool = False) -> tuple[Step, Gradients]:
+    def _gradients(self, drawn: DrawnBatch, *, repeated: bool = False, alone: bool = False) -> tuple[Step, Gradients]:
         # A recorded step is repeated only after all changes of the objective.
         step = max(self.step, self._settled) if repeated else self.step
         kl_weight = self._optimisation.kl_weight(step)
         execution = replace(self._execution, repeated=repeated)
+        if alone:
+            execution = replace(execution, shards=None)
         if kl_weight != 1.0:
             # The correction of a bfloat16 pass would be that of the objective's value, not that of the bound.
             execution = replace(execution, precision=Precision.FLOAT32)
@@ -264,6 +270,11 @@ class Trainer:
         elif len(self._pending) >= MOST_PENDING:
             self.collect()
 
+    @property
+    def is_collected(self) -> bool:
+        """Whether the numbers of all steps have been fetched, and were finite."""
+        return not self._pending
+
     def collect(self) -> list[float]:
         """Fetch the numbers of all steps since the last call into the window.
 
@@ -307,8 +318,11 @@ class Trainer:
         raise self._diverged
 
     def _divergence(self) -> Diverged:
-        """Compute the step that is not finite again (same random numbers and parameters) and return its error."""
-        _, gradients = self._gradients(self._drawn())
+        """Compute the step that is not finite again (same random numbers and parameters) and return its error.
+
+        The other ranks of a run may not look at their numbers now, so that this one computes all rows.
+        """
+        _, gradients = self._gradients(self._drawn(), alone=True)
         named = {
             "the bound": gradients.bound,
             "the objective": gradients.value,

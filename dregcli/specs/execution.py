@@ -11,7 +11,7 @@ AUTO: Final = "auto"
 
 DEFAULT_PRECISION: Final = Precision.FLOAT32
 
-ROUNDING_ONLY: Final = ("k_chunk", "compile", "threads")
+ROUNDING_ONLY: Final = ("k_chunk", "compile", "threads", "shard")
 """Fields that change results only by rounding. Their ``auto`` depends on the current memory, compiler and processor.
 Therefore two runs that differ only in these fields repeat each other, and a resumed run may use other values."""
 

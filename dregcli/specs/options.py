@@ -25,6 +25,7 @@ from dregcli.names import (
     PriorGradient,
     SampleNoise,
     ScheduleName,
+    Shard,
     Task,
     TopPrior,
 )
@@ -311,6 +312,11 @@ class Settings(BaseModel, frozen=True):
     ] = Field(
         default=AUTO,
         description="Samples computed at once: a multiple of 16, or K. Fewer need less memory but more time.",
+    )
+    shard: Annotated[Shard, Shown(Panel.EXECUTION)] = Field(
+        default=Shard.SAMPLES,
+        strict=False,
+        description=f"{_one_of(Shard)}: what the ranks of a run under torchrun share.",
     )
     compile: Annotated[
         OnOff | Auto,

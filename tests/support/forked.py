@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,14 +36,23 @@ class Forked:
         folder: where its output is kept.
         killed_at: the operation on the disk, counted from 1, at which it kills itself with SIGKILL; a write then
             leaves half of its content. None for never.
+        environment: further environment variables.
     """
 
-    def __init__(self, words: list[str], folder: Path, killed_at: int | None = None) -> None:
+    def __init__(
+        self,
+        words: list[str],
+        folder: Path,
+        killed_at: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._streams = [folder / f"{len(list(folder.iterdir()))}.{name}" for name in ("out", "err")]
         for path in self._streams:
             path.touch()
-        self._process: Any = CONTEXT.Process(target=_command, args=(words, self._streams, killed_at))
+        self._process: Any = CONTEXT.Process(
+            target=_command, args=(words, self._streams, killed_at, environment or {})
+        )
         self._process.start()
 
     @property
@@ -54,6 +63,10 @@ class Forked:
     def code(self) -> int | None:
         """The exit code, minus a signal's number; None while it runs."""
         return self._process.exitcode
+
+    @property
+    def out(self) -> str:
+        return self._streams[0].read_text()
 
     @property
     def err(self) -> str:
@@ -77,8 +90,9 @@ class Forked:
         self.wait()
 
 
-def _command(words: list[str], streams: list[Path], killed_at: int | None) -> None:
+def _command(words: list[str], streams: list[Path], killed_at: int | None, environment: Mapping[str, str]) -> None:
     os.setsid()
+    os.environ.update(environment)
     for descriptor, path in enumerate(streams, start=1):
         with path.open("ab") as file:
             os.dup2(file.fileno(), descriptor)

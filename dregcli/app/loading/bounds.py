@@ -1,9 +1,10 @@
 """Compute bounds of a model over a split: their mean over examples and its standard error."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import zip_longest
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +77,23 @@ class SplitBounds:
         return own | {name: each for name, each in known.items() if each}
 
 
+Parts = dict[str, list[NDArray[np.float64]]]
+"""Arrays of examples by their names; one array for each batch, in order."""
+
+
+class Others(Protocol):
+    """Other processes that evaluate some of the batches."""
+
+    @property
+    def size(self) -> int:
+        """Number of processes, together with this one, which is the first."""
+        ...
+
+    def parts(self) -> list[Parts]:
+        """Return what each of the others has found, in their order, as soon as they are ready."""
+        ...
+
+
 def split_bounds(
     model: Model,
     data: RunData,
@@ -87,6 +105,7 @@ def split_bounds(
     k_chunk: int | None,
     limit: int | None = None,
     between: Callable[[], None] = lambda: None,
+    others: Others | None = None,
 ) -> SplitBounds:
     """Evaluate a model on a split.
 
@@ -100,29 +119,84 @@ def split_bounds(
         k_chunk: samples that are computed at once; None means all.
         limit: number of examples from the start of the split; None means all.
         between: called after each batch; an error that it raises ends the evaluation.
+        others: processes that evaluate the same model on the other batches; None if this one evaluates all.
     """
-    examples = data.examples(split)
-    listener.begin(f"evaluate {split}", min(len(examples), limit or len(examples)), "examples")
+    total = min(len(data.examples(split)), limit or len(data.examples(split)))
+    listener.begin(f"evaluate {split}", total, "examples")
+    size = others.size if others else 1
 
-    options: Any = {"split": split, "k": k, "seed": seed, "limit": limit, "k_chunk": k_chunk}
+    def after_batch(done: int) -> None:
+        listener.update(min(size * done, total))
+        between()
+
+    options: Any = {"k": k, "seed": seed, "k_chunk": k_chunk, "limit": limit}
+    parts = bounds_of_batches(model, data, split, **options, every=size, after_batch=after_batch, warn=listener.warn)
+    if others:
+        parts = _in_turn([parts, *others.parts()])
+    listener.end()
+    whole = {name: np.concatenate(arrays, axis=-1) for name, arrays in parts.items()}
+    log_p = {whose: float(whole[whose].mean()) for whose in ("model", "data") if whose in whole}
+    return SplitBounds(split, k, seed, whole["bound"], whole["ess"], _layers(model, whole), log_p)
+
+
+def bounds_of_batches(
+    model: Model,
+    data: RunData,
+    split: Split,
+    *,
+    k: int,
+    seed: int,
+    k_chunk: int | None,
+    limit: int | None,
+    first: int = 0,
+    every: int = 1,
+    after_batch: Callable[[int], None] = lambda _: None,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Parts:
+    """Evaluate a model on some of the batches of a split; see ``split_bounds`` for other arguments.
+
+    Args:
+        model: the model, on the run's device.
+        data: data of the run.
+        split: the split to evaluate.
+        k: samples per example.
+        seed: seed of the evaluation's pixels and noise.
+        k_chunk: samples that are computed at once; None means all.
+        limit: number of examples from the start of the split; None means all.
+        first: index of the first batch.
+        every: number of batches from one to the next.
+        after_batch: called after each batch with the number of examples so far.
+        warn: receives a warning if compiled code failed.
+    """
+    options: Any = {"k": k, "seed": seed, "k_chunk": k_chunk, "limit": limit, "first": first, "every": every}
+
+    def evaluated() -> Parts:
+        bounds = evaluate(model, data.examples(split), data.pixels, split=split, **options)
+        return _collected(bounds, data, after_batch)
+
     training = model.training
     model.eval()
     try:
-        parts = _collected(evaluate(model, examples, data.pixels, **options), data, listener, between)
+        return evaluated()
     except RuntimeError as error:
         if not model.fused:
             raise
         # Compilation happens at the first batch, and can fail because of the system's compiler.
         model.unfuse()
-        listener.warn(not_compiled(str(error)))
-        parts = _collected(evaluate(model, examples, data.pixels, **options), data, listener, between)
+        warn(not_compiled(str(error)))
+        return evaluated()
     finally:
         # Only a user's model can have modules, such as dropout, that know the difference.
         model.train(training)
-    listener.end()
-    whole = {name: np.concatenate(arrays, axis=-1) for name, arrays in parts.items()}
-    log_p = {whose: float(whole[whose].mean()) for whose in ("model", "data") if whose in whole}
-    return SplitBounds(split, k, seed, whole["bound"], whole["ess"], _layers(model, whole), log_p)
+
+
+def _in_turn(of_each: Sequence[Parts]) -> Parts:
+    """Return the arrays of all batches in their order; each process has evaluated every n-th of them."""
+    found: Parts = {}
+    for name in of_each[0]:
+        turns = zip_longest(*(parts.get(name, ()) for parts in of_each))
+        found[name] = [each for turn in turns for each in turn if each is not None]
+    return found
 
 
 def _layers(model: Model, whole: Mapping[str, NDArray[np.float64]]) -> dict[str, dict[str, float]]:
@@ -138,11 +212,9 @@ def _layers(model: Model, whole: Mapping[str, NDArray[np.float64]]) -> dict[str,
     return found
 
 
-def _collected(
-    evaluated: Iterable[BatchBounds], data: RunData, listener: Listener, between: Callable[[], None]
-) -> dict[str, list[NDArray[np.float64]]]:
+def _collected(evaluated: Iterable[BatchBounds], data: RunData, after_batch: Callable[[int], None]) -> Parts:
     """Return the arrays of all batches by name; report the progress of each batch."""
-    found: dict[str, list[NDArray[np.float64]]] = {}
+    found: Parts = {}
     done = 0
     for batch in evaluated:
         exact = {"model": batch.model_log_p, "data": data.true_log_p(batch.pixels)}
@@ -151,8 +223,7 @@ def _collected(
             if tensor is not None:
                 found.setdefault(name, []).append(tensor.cpu().numpy())
         done += len(batch.bound)
-        listener.update(done)
-        between()
+        after_batch(done)
     return found
 
 

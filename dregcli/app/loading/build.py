@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from dregcli.app.common.ranks import shared
 from dregcli.app.models.code import Code
 from dregcli.app.models.find import find_code
 from dregcli.app.models.make import arguments_of, make_model
@@ -117,7 +118,7 @@ def build_trainer(spec: RunSpec, data: RunData, code: Code | None = None) -> Tra
         objective=objective,
         optimisation=optimisation_of(spec),
         train_model=spec.parent is None,
-        execution=execution_of(spec),
+        execution=shared(execution_of(spec), spec.shard, k=spec.k, batch_size=spec.batch_size),
         prior_gradient=spec.prior_gradient,
         noise=spec.noise,
         tracked=tracked_pairs(spec),

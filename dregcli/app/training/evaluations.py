@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.loading.bounds import SplitBounds, split_bounds
 from dregcli.app.planning.executing import Shape
 from dregcli.app.planning.plan import Plan
+from dregcli.app.training.crew import Crew
 from dregcli.engine.models.base import Model
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.names import FinalEval, Split
@@ -45,10 +46,12 @@ class Evaluations:
     Args:
         plan: the run.
         listener: receives progress messages.
+        crew: the other ranks of the run, which evaluate their part of the examples.
     """
 
-    def __init__(self, plan: Plan, listener: Listener) -> None:
+    def __init__(self, plan: Plan, listener: Listener, crew: Crew) -> None:
         self._spec = plan.spec
+        self._crew = crew
         self._data = plan.data
         self._chunk: int | Literal["open"] | None = "open"
         self._listener = listener
@@ -115,17 +118,12 @@ class Evaluations:
             shape = Shape.of_run(self._spec, self._data.dataset, model)
             self._chunk = shape.evaluation_chunk(self._spec.bound_k)
         before = time.perf_counter()
-        found = split_bounds(
-            model,
-            self._data,
-            split,
-            k=self._spec.bound_k,
-            seed=self._spec.eval_seed,
-            listener=listener,
-            k_chunk=self._chunk,
-            limit=_LIMITS.get(split) if limit is None else limit,
-            between=between,
-        )
+        limit = _LIMITS.get(split) if limit is None else limit
+        options: Any = {"k": self._spec.bound_k, "seed": self._spec.eval_seed, "k_chunk": self._chunk, "limit": limit}
+        with self._crew.evaluating(model, split, **options) as others:
+            found = split_bounds(
+                model, self._data, split, **options, listener=listener, between=between, others=others
+            )
         self._seconds_an_example = (time.perf_counter() - before) / found.n
         return found
 
@@ -139,6 +137,9 @@ class Evaluations:
             # The first batch includes one-time work such as compilation.
             for _ in range(2):
                 self._bounds(model, split, _Part(self._listener, None), between, limit=EVALUATION_BATCH)
+            # A single batch has one rank at work.
+            if self._seconds_an_example is not None:
+                self._seconds_an_example /= self._crew.size
         return None if self._seconds_an_example is None else self._seconds_an_example * total
 
     def _announce(self, what: str, model: Model, counts: Mapping[Split, int], between: Callable[[], None]) -> None:

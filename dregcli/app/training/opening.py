@@ -1,16 +1,21 @@
 """What a run trains, in words, before its first step."""
 
+from typing import Final
+
 from torch import nn
 
+from dregcli.app.common.ranks import ranks_here
 from dregcli.app.planning.optimising import optimisation_in_words
 from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.words import short_words
 from dregcli.engine.device import gpu
 from dregcli.engine.training import Trainer
-from dregcli.names import Split
+from dregcli.names import Shard, Split
 from dregcli.specs.execution import gradient_in_words
 from dregcli.specs.run import RunSpec
 from dregcli.wording import counted
+
+_SHARED: Final = {Shard.SAMPLES: "samples", Shard.BATCH: "examples"}
 
 
 def opening_lines(plan: Plan, trainer: Trainer) -> list[str]:
@@ -43,7 +48,9 @@ def _device(spec: RunSpec) -> str:
     found = gpu(spec.device)
     name = f" ({found['name']})" if found else ""
     number = f", {counted(spec.threads, 'thread')}" if spec.threads else ""
-    return f"on {spec.device}{name}{number}"
+    ranks = ranks_here()
+    shared = f"; {ranks.size} ranks share the {_SHARED[spec.shard]} of each step" if ranks else ""
+    return f"on {spec.device}{name}{number}{shared}"
 
 
 def _size(spec: RunSpec, trainer: Trainer) -> str:

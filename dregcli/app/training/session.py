@@ -9,10 +9,12 @@ from typing import Any
 from dregcli.app.common.interrupts import StopRequest, stop_requests
 from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import out_of_memory
+from dregcli.app.common.ranks import ranks_here
 from dregcli.app.loading.bounds import SplitBounds, not_compiled
 from dregcli.app.loading.model_data import about_model, data_tensors
 from dregcli.app.planning.plan import Plan
 from dregcli.app.training.course import Course
+from dregcli.app.training.crew import WARM_UP, Crew
 from dregcli.app.training.evaluations import Evaluations
 from dregcli.app.training.events import CheckpointWritten, Event, Metrics, Progress, Validation
 from dregcli.app.training.heartbeat import Heartbeat
@@ -24,7 +26,7 @@ from dregcli.commands import command
 from dregcli.engine.device import settled_process, using_threads
 from dregcli.engine.models.base import Model
 from dregcli.engine.training import Trainer
-from dregcli.errors import Diverged, DregError, Interrupted
+from dregcli.errors import Diverged, DregError, Interrupted, RankLost
 from dregcli.names import FinalEval, RunStatus, Split
 from dregcli.store.writer import RunWriter
 from dregcli.wording import counted
@@ -57,7 +59,8 @@ class Session:
         self._plan = plan
         self._spec = plan.spec
         self._compiled = plan.spec.compile == "on"
-        self._evaluations = Evaluations(plan, Heartbeat(listener, writer))
+        self._crew = Crew(ranks_here())
+        self._evaluations = Evaluations(plan, Heartbeat(listener, writer), self._crew)
         self._writer = writer
         self._listener = listener
         self._trainer = trainer
@@ -65,6 +68,7 @@ class Session:
         self._course = Course()
         self._last_checkpoint_time = time.monotonic()
         self._saved_step: int | None = None
+        self._has_ended = False
 
     def continue_from(self, step: int, state: dict[str, Any]) -> None:
         """Restore the part of a checkpoint's state that does not belong to the trainer."""
@@ -100,6 +104,7 @@ class Session:
             if not self._done:
                 for line in opening_lines(self._plan, self._trainer):
                     self._listener.note(line)
+            self._crew.begin(self._plan, self._trainer)
             self._measure_parent(stop)
             self._warm_up()
             try:
@@ -129,7 +134,9 @@ class Session:
             return
         if self._compiled:
             self._listener.note("compiling first; the time of the steps does not include it")
-        if (fell_back := self._trainer.warm_up()) is not None:
+        with self._crew.together(WARM_UP):
+            fell_back = self._trainer.warm_up()
+        if fell_back is not None:
             self._compiled = False
             self._listener.warn(not_compiled(fell_back))
 
@@ -139,7 +146,7 @@ class Session:
         shown = time.monotonic()
         while not self._done:
             before = time.perf_counter()
-            trainer.advance()
+            self._crew.advance(trainer)
             step = trainer.step
             last = step == spec.steps
             logs = last or step % spec.log_every == 0
@@ -284,6 +291,9 @@ class Session:
     def _stop(self, stop: StopRequest) -> None:
         """End the run after a signal."""
         started = self._end_early()
+        # A launcher that sees a rank end sends SIGTERM to all others.
+        if (lost := self._crew.lost()) is not None:
+            raise self._without_rank(lost, has_checkpoint=started) from lost
         path = self._writer.run.path
         kept = "a checkpoint was written first" if started else "no step had been trained yet"
         raise stop.error(kept, where=f"{path}, step {self._trainer.step}", hint=command("train", "--resume", path))
@@ -295,6 +305,7 @@ class Session:
         if started:
             self._checkpoint(is_best=False)
         self._writer.finish(RunStatus.INTERRUPTED, self._summary(RunStatus.INTERRUPTED))
+        self._has_ended = True
         return started
 
     def _chosen(self) -> dict[str, Any]:
@@ -318,11 +329,36 @@ class Session:
             raise self._with_way_out(error) from error
         except Interrupted:
             raise
+        except RankLost as error:
+            if self._has_ended:
+                raise
+            raise self._ended_without_rank(error) from error
         except Exception as error:
             self._fail(error)
             if explained := out_of_memory(error, self._spec, self._writer.run):
                 raise explained from error
             raise
+        finally:
+            with suppress(RankLost):
+                self._crew.end()
+
+    def _ended_without_rank(self, lost: RankLost) -> DregError:
+        """End the run after the last whole step: a step changes nothing before all ranks have added up its gradients.
+
+        If a number of the steps before is not finite, this is the error; the ranks may have ended by it.
+        """
+        try:
+            has_checkpoint = self._end_early()
+        except Diverged as error:
+            self._fail(error)
+            return self._with_way_out(error)
+        return self._without_rank(lost, has_checkpoint=has_checkpoint)
+
+    def _without_rank(self, lost: RankLost, *, has_checkpoint: bool) -> RankLost:
+        path = self._writer.run.path
+        kept = "A checkpoint was written." if has_checkpoint else "No step had been trained yet."
+        hint = f"continue with any number of ranks: {command('train', '--resume', path)}"
+        return RankLost(f"{lost.what} {kept}", where=f"{path}, step {self._trainer.step}", hint=hint)
 
     def _fail(self, error: Exception) -> None:
         # Errors of the store are suppressed, because the user must see the failure itself.

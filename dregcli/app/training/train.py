@@ -7,6 +7,7 @@ from typing import Any
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import memory_explained
+from dregcli.app.common.ranks import ranks_here
 from dregcli.app.loading.build import build_trainer
 from dregcli.app.loading.restore import load_trainer
 from dregcli.app.models.captured import captured
@@ -21,7 +22,7 @@ from dregcli.commands import command
 from dregcli.engine.device import gpu, libraries, prepare_process, threads
 from dregcli.engine.models.base import Model
 from dregcli.engine.training import Trainer
-from dregcli.errors import RunStateError
+from dregcli.errors import RunStateError, StoreCorrupt
 from dregcli.redaction import redacted_words
 from dregcli.specs.execution import ROUNDING_ONLY
 from dregcli.specs.resolve import flag
@@ -130,6 +131,9 @@ def resumed(
     if others := [f"--{flag(key)}" for key in ROUNDING_ONLY if before_spec.get(key) != spec.get(key)]:
         changed = " and ".join(others)
         listener.warn(f"{changed} changed: the run continues with equal numbers up to rounding, not bit for bit.")
+    if (ranks := _ranks_before(run)) not in (None, _ranks_now()):
+        changed = f"{_ranks_now()} ranks in place of {ranks}"
+        listener.warn(f"{changed}: the run continues with equal numbers up to rounding, not bit for bit.")
     # A run with its own checkpoint does not need its parent, which may be gone.
     trainer, parent = built(plan, None if checkpoint else store)
     if checkpoint:
@@ -152,6 +156,21 @@ def resumed(
     if checkpoint:
         session.continue_from(checkpoint.step, checkpoint.state)
     return session, f"{what}: {' '.join(redacted_words(argv))}"
+
+
+def _ranks_now() -> int:
+    ranks = ranks_here()
+    return 1 if ranks is None else ranks.size
+
+
+def _ranks_before(run: Run) -> int | None:
+    """Return on how many ranks a run was trained last; None if it does not keep this any more."""
+    try:
+        resumed = run.resumed_environments()
+        environment = resumed[max(resumed)] if resumed else run.environment()
+    except (RunStateError, StoreCorrupt):
+        return None
+    return environment.get("ranks", 1)
 
 
 def _is_other_code(before: Mapping[str, Any], spec: RunSpec) -> bool:
@@ -195,4 +214,6 @@ def environment_now(spec: RunSpec, argv: list[str]) -> dict[str, Any]:
     """Return the environment of this process, as the run keeps it."""
     setting = {"threads": spec.threads or threads(), "device": spec.device, "data_checksum": spec.data_checksum}
     extra = {**setting, "libraries": libraries(), "gpu": gpu(spec.device)}
+    if (ranks := _ranks_now()) > 1:
+        extra["ranks"] = ranks
     return capture_environment(argv=argv, extra=extra, capture=spec.capture)

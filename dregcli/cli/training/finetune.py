@@ -21,13 +21,13 @@ Continue after a stop:  [bold]dreg train --resume digits-iwae-dreg-k64-finetune-
 _FIELDS = (
     *("objective", "estimator", "k", "steps", "batch_size", "optimizer", "lr", "lr_schedule", "warmup_steps"),
     *("kl_warmup", "grad_clip", "ema", "patience", "seed"),
-    *("device", "threads", "backward", "screen_inflation", "screen_precision", "k_chunk", "compile"),
+    *("device", "threads", "backward", "screen_inflation", "screen_precision", "k_chunk", "shard", "compile"),
     *("eval_every", "eval_k", "eval_seed", "final_eval", "checkpoint_every", "keep_last", "log_every", "capture"),
 )
 _SHOWN = {
     **{field: "the run's" for field in _FIELDS},
     **dict.fromkeys(("k_chunk", "compile", "threads", "eval_every"), "auto"),
-    **{"lr": "the run's, of q", "warmup_steps": "0", "kl_warmup": "0", "patience": "none"},
+    **{"shard": "samples", "lr": "the run's, of q", "warmup_steps": "0", "kl_warmup": "0", "patience": "none"},
 }
 
 
@@ -56,9 +56,12 @@ def finetune_encoder(
     """Train only the encoder, from a checkpoint of a run. This shows how much of the gap the encoder caused."""
     from dregcli.app.models.request import CodeRequest
     from dregcli.app.training.finetune import FinetuneRequest, finetune
+    from dregcli.app.training.following import one_of_the_ranks
 
     code = CodeRequest(model, trust=trust_code)
-    with Terminal(as_json=as_json, quiet=quiet) as terminal:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal, one_of_the_ranks(data_folder_if_any(data_dir)) as leads:
+        if not leads:
+            return
         result = finetune(
             FinetuneRequest(run, settings, checkpoint=checkpoint, reset_encoder=reset_encoder, name=name, code=code),
             runs_dir=runs_folder(runs_dir),

@@ -165,6 +165,7 @@ of every combination of the values and the seeds. A comma is part of one value o
 these several times.
     """
     from dregcli.app.studies.launch import StudyResult, TrainRequest, launch, preview, print_config
+    from dregcli.app.training.following import one_of_the_ranks
 
     request = TrainRequest(
         settings,
@@ -184,7 +185,9 @@ these several times.
     if print_config_ and dry_run:
         what = "--print-config prints the settings of one run, and --dry-run lists the runs of a command."
         raise UsageError(what, hint="give one of --print-config and --dry-run")
-    with Terminal(as_json=as_json, quiet=quiet) as terminal:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal, one_of_the_ranks(data_folder_if_any(data_dir)) as leads:
+        if not leads:
+            return
         if print_config_:
             spec = print_config(request, data_dir=data_folder_if_any(data_dir), listener=terminal)
             show_config(terminal, spec)

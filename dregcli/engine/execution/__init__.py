@@ -6,11 +6,13 @@ from typing import Protocol, Self
 from torch import Tensor
 
 from dregcli.defaults import DEFAULT_INFLATION
+from dregcli.engine.draws import Noise
 from dregcli.engine.execution.batch import Batch, Sums
 from dregcli.engine.execution.dense import DenseRows
 from dregcli.engine.execution.screened import ScreenedRows, Screening
+from dregcli.engine.execution.sharded import MakeBatch, ShardedRows, Shards
 from dregcli.engine.execution.weighing import RowWeights, Weigh
-from dregcli.names import Backward, Precision
+from dregcli.names import Backward, Precision, Shard
 
 __all__ = ["Execution", "WeighedRows"]
 
@@ -62,6 +64,7 @@ class Execution:
         k_chunk: samples in one pass over rows; None takes all at once.
         repeated: whether the work is recorded and repeated: it has one size and never waits for the device. If it
             would be larger, its gradients are not finite.
+        shards: how the rows are divided among ranks; None if this process has them all.
     """
 
     backward: Backward = Backward.DENSE
@@ -69,14 +72,34 @@ class Execution:
     precision: Precision = Precision.FLOAT32
     k_chunk: int | None = None
     repeated: bool = False
+    shards: Shards | None = None
+
+    @property
+    def shares_batch(self) -> bool:
+        """Whether ranks share the examples of a step."""
+        return self.shards is not None and self.shards.by is Shard.BATCH
+
+    def batch(self, make: MakeBatch, pixels: Tensor, draws: Noise) -> Batch:
+        """Return the batch that the rows are of.
+
+        Args:
+            make: makes a batch of one process.
+            pixels: shape (B, D).
+            draws: random numbers of the samples.
+        """
+        return make(pixels, draws) if self.shards is None else self.shards.batch(make, pixels, draws)
 
     def rows(self, batch: Batch, weigh: Weigh) -> WeighedRows:
         """Evaluate the rows of a batch.
 
         Args:
-            batch: the examples.
+            batch: the examples, as ``batch`` returns them.
             weigh: computes row weights from log-weights.
         """
+        found = self._own_rows(batch, weigh)
+        return found if self.shards is None else ShardedRows(found, self.shards.ranks)
+
+    def _own_rows(self, batch: Batch, weigh: Weigh) -> DenseRows | ScreenedRows:
         if self.backward is Backward.DENSE:
             return DenseRows(batch, weigh, k_chunk=self.k_chunk)
         pad = batch.device.type == "cuda" or self.repeated

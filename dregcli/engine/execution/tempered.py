@@ -9,7 +9,6 @@ The score is the gradient of log q itself, and stays as it is: its weights have 
 
 import copy
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Self
 
 import torch
@@ -34,11 +33,14 @@ class TemperedBatch:
         self._whole, self._prior = whole, whole.prior()
         self._less = 1.0 - kl_weight
         self._k_chunk = k_chunk
+        self._known: Tensor | None = None
 
-    @cached_property
+    @property
     def _ratio(self) -> Tensor:
         """r of all rows, (K, B), nats."""
-        return self._prior.log_weights(k_chunk=self._k_chunk)
+        if self._known is None:
+            self._known = self._prior.log_weights(k_chunk=self._k_chunk)
+        return self._known
 
     def untempered(self, log_w: Tensor) -> Tensor:
         """Return log w from tempered log-weights of all rows."""
@@ -83,8 +85,7 @@ class TemperedBatch:
 
     def _like(self, whole: Batch) -> Self:
         other = copy.copy(self)
-        other.__dict__.pop("_ratio", None)
-        other._whole, other._prior = whole, whole.prior()
+        other._whole, other._prior, other._known = whole, whole.prior(), None
         return other
 
     def log_weights(self, *, k_chunk: int | None, precision: Precision = Precision.FLOAT32) -> Tensor:
@@ -120,7 +121,11 @@ class TemperedBatch:
 class _TemperedPass:
     def __init__(self, whole: RowPass, prior: RowPass, less: float) -> None:
         self._whole, self._prior, self._less = whole, prior, less
-        self.log_w: Tensor = whole.log_w - less * prior.log_w
+
+    @property
+    def log_w(self) -> Tensor:
+        """Log-weights of the rows; a pass of one chunk is not asked for them."""
+        return self._whole.log_w - self._less * self._prior.log_w
 
     def sums(self, weights: RowWeights) -> Sums:
         """Compute the sums of model and path."""

@@ -81,6 +81,20 @@ class RowWeights:
         value, model, path, _, _, square, path_scale = self.arrays()
         return self.with_arrays((value, chosen(model), chosen(path), None, None, chosen(square), chosen(path_scale)))
 
+    def of_examples(self, first: int, count: int) -> Self:
+        """Return weights and values of ``count`` examples, starting at ``first``."""
+        return self.with_arrays(None if each is None else each[..., first : first + count] for each in self.arrays())
+
+    def of_rows(self, here: Tensor) -> Self:
+        """Return the weights of some of the rows that ``rows`` returned, by their mask, bool, (R,)."""
+        parts = (None if each is None else each[..., here] for each in self.arrays()[1:])
+        return self.with_arrays((self.value, *parts))
+
+    def times(self, factor: float) -> Self:
+        """Return all weights times a factor; the values stay as they are."""
+        parts = (None if each is None else each * factor for each in self.arrays()[1:])
+        return self.with_arrays((self.value, *parts))
+
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         """Join the weights of consecutive examples."""

@@ -127,6 +127,11 @@ class Model(nn.Module, ABC):
         return "the model's prior has no parameters to learn."
 
     @property
+    def no_shared_batch(self) -> str | None:
+        """The reason why ranks cannot share the examples of a step; None if they can."""
+        return None
+
+    @property
     def no_antithetic(self) -> str | None:
         """The reason why the model cannot be trained with antithetic samples; None if it can."""
         return "antithetic samples are for the built-in models whose posterior is one diagonal Gaussian."

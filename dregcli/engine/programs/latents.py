@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from dregcli.defaults import NOISE_BLOCK
-from dregcli.engine.draws import LatentNoise
+from dregcli.engine.draws import OF_PROGRAM, LatentNoise
 from dregcli.engine.located import Located, locate
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.programs.bits import log_prob
@@ -25,9 +25,6 @@ from dregcli.engine.programs.densities import require_densities, require_unchang
 from dregcli.engine.programs.normals import from_normals
 from dregcli.engine.programs.uniforms import from_uniforms
 from dregcli.errors import Fault, SpecError
-
-_PROGRAM = 2**20
-"""Number of the seed of random numbers that a posterior's program draws itself, such as dropout's."""
 
 
 class Posterior(Protocol):
@@ -48,6 +45,7 @@ class Latents:
         discrete: names of the latents without ``rsample``, which can have no path.
         by_blocks: whether a latent that no noise is mapped to depends on an earlier latent. It can only be drawn for
             one block of samples at a time.
+        by_seed: whether no noise is mapped to some latent: its samples depend on the examples drawn with them.
         posteriors: q of each latent.
     """
 
@@ -55,6 +53,7 @@ class Latents:
     log_q: Tensor
     discrete: tuple[str, ...]
     by_blocks: bool
+    by_seed: bool
     posteriors: Mapping[str, Distribution]
 
     @classmethod
@@ -113,7 +112,7 @@ def draw_latents(
         SpecError: a distribution is not one that samples can be drawn from, or its density has a wrong shape.
     """
     drawing = _Drawing(noise, x, first=first, count=count, has_path=has_path)
-    with seeded(noise.seed(_PROGRAM, 0), x.device):
+    with seeded(noise.seed(OF_PROGRAM, 0), x.device):
         posterior(x, drawing)
     if not drawing.located:
         message = "it drew no latent: call draw(name, distribution) for each latent."
@@ -121,7 +120,8 @@ def draw_latents(
     require_unchanged("posterior", {name: each.z for name, each in drawing.located.items()}, drawing.versions)
     log_q = sum(each.log_q for each in drawing.located.values())
     assert isinstance(log_q, Tensor)
-    return Latents(drawing.located, log_q, tuple(drawing.discrete), drawing.by_blocks, drawing.posteriors)
+    discrete, by_seed = tuple(drawing.discrete), drawing.by_seed
+    return Latents(drawing.located, log_q, discrete, drawing.by_blocks, by_seed, drawing.posteriors)
 
 
 class _Drawing:
@@ -132,7 +132,7 @@ class _Drawing:
         self.versions: dict[str, int] = {}
         self.discrete: list[str] = []
         self.posteriors: dict[str, Distribution] = {}
-        self.by_blocks = False
+        self.by_blocks = self.by_seed = False
         self._noise, self._x = noise, x
         self._first, self._count, self._has_path = first, count, has_path
 
@@ -187,6 +187,7 @@ class _Drawing:
     def _by_seed(self, latent: int, base: Distribution, *, is_conditional: bool) -> Tensor:
         start, end = self._first // NOISE_BLOCK, -(-(self._first + self._count) // NOISE_BLOCK)
         self.by_blocks |= is_conditional
+        self.by_seed = True
         if is_conditional and end - start > 1:
             message = "a latent that depends on an earlier one, and that no noise is mapped to, is drawn for "
             message += f"{NOISE_BLOCK} samples at a time, not for {self._count}."

@@ -56,6 +56,7 @@ class ProgramModel(ProgramValues):
         self.latents, self.discrete, self.integers = found.latents, found.discrete, found.integers
         self.widest, self.kept = max(found.of_p, default=1), sum(found.of_p)
         self._kept, self._by_blocks = sum(found.of_q), found.by_blocks
+        self._by_batch = found.by_batch
         self._priors = found.priors
         self.latent_width = sum(torch.Size(shape).numel() for shape in self.latents.values())
         self._theta = self._named(found.theta)
@@ -102,6 +103,13 @@ class ProgramModel(ProgramValues):
     def prior_parameters(self) -> list[str]:
         """Return the names of the parameters that log p(z) depends on."""
         return [name for name, each in self._theta.items() if each in self._priors.parameters]
+
+    @property
+    def no_shared_batch(self) -> str | None:
+        """The reason why ranks cannot share the examples of a step; None if they can."""
+        if not self._by_batch:
+            return None
+        return "the model draws random numbers, such as dropout's, for all examples of a step at once."
 
     def no_prior_path(self, rule: PriorRule) -> str | None:
         """Return why theta's gradient cannot go along samples of the prior; None if it can."""

@@ -30,6 +30,7 @@ class Trial:
         discrete: names of the latents without ``rsample``.
         integers: names of the latents whose samples are integers.
         by_blocks: whether latents can only be drawn block by block: see ``Latents``.
+        by_batch: whether the random numbers of an example depend on the examples that are drawn with it.
         theta: leaves that log p(x, z) reaches.
         phi: leaves that the samples or log q(z | x) reach.
         of_q: numbers for one row of each array that the posterior's program keeps for a backward pass.
@@ -41,6 +42,7 @@ class Trial:
     discrete: tuple[str, ...]
     integers: tuple[str, ...]
     by_blocks: bool
+    by_batch: bool
     theta: frozenset[Tensor]
     phi: frozenset[Tensor]
     of_q: list[int]
@@ -69,7 +71,7 @@ def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: M
     )
     of_q: list[int] = []
     of_p: list[int] = []
-    by_blocks = _draws_for_samples(module, posterior, pixels.reshape(-1, *data.shape), noise)
+    draws_itself, for_samples = _draws_itself(module, posterior, pixels.reshape(-1, *data.shape), noise)
     modes = {each: each.training for each in module.modules()}
     # A module in eval mode changes no buffer.
     module.eval()
@@ -92,7 +94,8 @@ def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: M
         discrete=drawn.discrete,
         integers=tuple(name for name, z in drawn.values.items() if not z.is_floating_point()),
         theta=Reach.of(log_p).leaves - leaves,
-        by_blocks=drawn.by_blocks or by_blocks,
+        by_blocks=drawn.by_blocks or for_samples,
+        by_batch=drawn.by_seed or draws_itself,
         of_q=of_q,
         of_p=of_p,
         priors=priors,
@@ -106,12 +109,12 @@ def like_of(module: nn.Module, data: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _draws_for_samples(module: nn.Module, posterior: Posterior, x: Tensor, noise: AddressedNoise) -> bool:
-    """Return whether the posterior's program draws random numbers itself, and has a latent that depends on another.
+def _draws_itself(module: nn.Module, posterior: Posterior, x: Tensor, noise: AddressedNoise) -> tuple[bool, bool]:
+    """Return whether the posterior's program draws random numbers, and then also a latent that depends on another.
 
     Dropout between two latents draws numbers for all samples of a run, and every pass must draw the same ones.
     """
-    found: list[bool] = []
+    itself, for_samples = list[bool](), list[bool]()
 
     def watched(x: Tensor, draw: Draw) -> None:
         before, conditional = Replay(x.device), list[bool]()
@@ -121,7 +124,8 @@ def _draws_for_samples(module: nn.Module, posterior: Posterior, x: Tensor, noise
             return draw(name, distribution)
 
         posterior(x, noted)
-        found.append(any(conditional) and before.is_passed)
+        itself.append(before.is_passed)
+        for_samples.append(any(conditional) and before.is_passed)
 
     buffers = [(each, each.clone()) for each in module.buffers()]
     try:
@@ -129,7 +133,7 @@ def _draws_for_samples(module: nn.Module, posterior: Posterior, x: Tensor, noise
     finally:
         for each, value in buffers:
             each.copy_(value)
-    return any(found)
+    return any(itself), any(for_samples)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from dregcli.app.models.code import Code, CodeKind
-from dregcli.app.planning.run_data import RunData
 from dregcli.app.studies.messages import Gone, Message
 from dregcli.app.studies.outcome import GO_ON, Failure, StudyResult
 from dregcli.app.studies.plan import StudyPlan, plan_study
@@ -87,7 +86,8 @@ class Workers:
         if said is None:
             tell({"begin": ["train", 4, "steps", 0]})
             tell({"update": [2, {"bound": -1.0}]})
-            store, data = RunStore(self._root), RunData(self._plan.dataset, order.spec)
+            (mine,) = [each for each in self._plan.combinations if each.spec == order.spec]
+            store, data = RunStore(self._root), self._plan.data(mine)
             said = [{"outcome": settle(order, store=store, data=data, listener=Recorder()).document()}, Gone("ended")]
         for each in said:
             tell(each)

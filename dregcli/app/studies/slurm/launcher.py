@@ -116,7 +116,8 @@ def _submit(store: RunStore, orders: Sequence[Order], request: TrainRequest) -> 
             jobs = executor.map_array(run_task, [str(path) for path in paths])
     except (FailedJobError, FailedSubmissionError) as error:
         discard(store.fs, array.home)
-        raise queue.refusal(("sbatch",), str(error)) from error
+        hint = "change the settings, --slurm NAME=VALUE; sinfo lists the partitions and their time limits"
+        raise queue.refusal(("sbatch",), str(error), hint=hint) from error
     except OSError as error:
         what = f"The array cannot be handed over: {error}"
         raise ClusterError(what, where=str(array.home)) from error

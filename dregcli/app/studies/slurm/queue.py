@@ -95,14 +95,15 @@ def _asked(*words: str) -> str:
     return done.stdout.decode(errors="replace")
 
 
-def refusal(words: Iterable[str], said: str) -> ClusterError:
+def refusal(words: Iterable[str], said: str, *, hint: str = "see whether the cluster answers: sinfo") -> ClusterError:
     """Return the error for a command of SLURM that failed.
 
     Args:
         words: the command.
         said: what it printed.
+        hint: the next thing to type.
     """
     name, *_ = words
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     what = f"SLURM's command {name} failed: {lines[-1] if lines else 'it printed nothing'}"
-    return ClusterError(what, where=" ".join(words), hint="see whether the cluster answers: sinfo")
+    return ClusterError(what, where=" ".join(words), hint=hint)
