@@ -20,11 +20,12 @@ from tests.crash.harness import differences
 from tests.support.cli import run
 from tests.support.fake_ray import FakeRay
 
-TINY = (
+SMALL = (
     *("--k", 2, "--batch-size", 16, "--hidden", "8", "--latent-dim", 2, "--final-eval", "test", "--eval-every", 0),
-    *("--seeds", "0-2", "--log-every", 5, "--checkpoint-every", 20),
+    *("--log-every", 5, "--checkpoint-every", 20),
 )
-LOST = (*TINY, "--seeds", "0", "--steps", 120)
+TINY = (*SMALL, "--seeds", "0-2")
+LOST = (*SMALL, "--seeds", "0", "--steps", 120)
 
 
 def test_a_node_is_lost_and_its_run_goes_on_elsewhere_at_once_bit_for_bit(capsys, tmp_path, monkeypatch) -> None:
@@ -148,6 +149,15 @@ def test_without_ray_its_extra_is_named(capsys, monkeypatch) -> None:
     outcome = run(capsys, "train", *TINY, "--on", "ray")
     assert outcome.code == 2
     assert "on: ray needs Ray: in your clone of dreg: pip install -e '.[ray]'" in outcome.err
+
+
+def test_a_dry_run_says_what_ray_would_get(capsys, tmp_path, monkeypatch) -> None:
+    ray = FakeRay(monkeypatch, refuses=ConnectionError("A dry run needs no cluster."))
+    outcome = run(capsys, "train", *TINY, "--on", "ray", "--threads", 2, "--dry-run")
+    assert outcome.code == 0, outcome.err
+    assert "Ray would get 3 tasks, each with 2 CPUs." in outcome.out + outcome.err
+    assert ray.tasks == []
+    assert not (tmp_path / "runs").exists()
 
 
 def test_runs_that_fit_on_no_node_are_told(capsys, monkeypatch) -> None:
