@@ -162,6 +162,12 @@ class RankLost(DregError):
     exit_code: ClassVar[int] = 26
 
 
+class ClusterError(DregError):
+    """A cluster does not answer, or it refuses the work."""
+
+    exit_code: ClassVar[int] = 27
+
+
 class Interrupted(DregError):
     """A signal ended the work, and the finished part was kept."""
 

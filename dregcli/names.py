@@ -367,6 +367,15 @@ class ChanceMethod(StrEnum):
     """From the change of every example's bound when each sample is left out in turn."""
 
 
+class Place(StrEnum):
+    """Where the runs of a study are trained."""
+
+    LOCAL = "local"
+    """On this machine."""
+    SLURM = "slurm"
+    """On a cluster of SLURM: each run is a task of an array, and the command does not wait for it."""
+
+
 class RunStatus(StrEnum):
     """The state of a run.
 

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import gc
 from collections.abc import Generator
+from contextvars import ContextVar
 from typing import Literal
 
 import torch
@@ -12,7 +13,9 @@ from dregcli.engine.half import has_bfloat16_products
 from dregcli.errors import DeviceUnavailable
 
 __all__ = [
+    "Device",
     "has_bfloat16_products",
+    "planning_for",
     "prepare_process",
     "resolve_device",
     "settled_process",
@@ -20,17 +23,37 @@ __all__ = [
     "using_threads",
 ]
 
+Device = Literal["cpu", "cuda"]
+
+_planned_for: ContextVar[Device | None] = ContextVar("planned_for", default=None)
+
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _KEEP = 1 << 30
 
 
-def resolve_device(wanted: str) -> Literal["cpu", "cuda"]:
-    """Return the device; ``auto`` becomes ``cuda`` if there is one, otherwise ``cpu``.
+@contextlib.contextmanager
+def planning_for(device: Device | None) -> Generator[None]:
+    """Plan for the device of another machine: ``auto`` is this device, and ``cuda`` need not be here.
+
+    Args:
+        device: the device of the other machine; None means this machine.
+    """
+    before = _planned_for.set(device)
+    try:
+        yield
+    finally:
+        _planned_for.reset(before)
+
+
+def resolve_device(wanted: str) -> Device:
+    """Return the device; ``auto`` becomes ``cuda`` if there is one, otherwise ``cpu``; see also ``planning_for``.
 
     Raises:
         DeviceUnavailable: ``cuda`` was requested and there is none.
     """
+    if planned := _planned_for.get():
+        return planned if wanted == "auto" else "cuda" if wanted == "cuda" else "cpu"
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "cuda" and not torch.cuda.is_available():

@@ -14,7 +14,8 @@ from typing import Final
 from dregcli.errors import Interrupted, Terminated
 
 _FORCING: Final = (signal.SIGINT, signal.SIGTERM)
-"""A second one of these signals ends the process at once."""
+"""A second one of these signals ends the process at once. SIGTERM after a warning is no second one: schedulers send
+both, sometimes right after each other, and it must not end the process before its work is kept."""
 
 _WARNING: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 """Signals that announce the end and often arrive more than once. SIGHUP comes from the system and from the shell when
@@ -52,8 +53,9 @@ def stop_requests(request: StopRequest | None = None) -> Generator[StopRequest]:
     previous = {number: signal.getsignal(number) for number in wanted}
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
-        request.received = received(number)
-        for each in _FORCING:
+        found = received(number)
+        request.received = request.received or found
+        for each in _FORCING if number in _FORCING else (signal.SIGINT,):
             signal.signal(each, signal.SIG_DFL)
 
     for number in wanted:

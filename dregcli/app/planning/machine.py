@@ -52,6 +52,8 @@ _COMPILE_SECONDS: Final = 10.0
 
 _USUAL_L2: Final = 1 << 20
 _USUAL_MEMORY: Final = 4 << 30
+_USUAL_GPU_MEMORY: Final = 16 << 30
+_USUAL_GPU_L2: Final = 40 << 20
 
 
 def auto_backward(*, outputs: int, device: str) -> Backward:
@@ -137,8 +139,10 @@ def precision_warning(precision: Precision | None, device: str) -> str | None:
 
 
 def memory_at_hand(device: str) -> int:
-    """Return the memory in bytes that this process may still use on a device."""
+    """Return the memory in bytes that this process may still use on a device; for a GPU elsewhere, a usual one's."""
     if device == "cuda":
+        if not torch.cuda.is_available():
+            return _USUAL_GPU_MEMORY
         free: int = torch.cuda.mem_get_info()[0]
         return free
     return min([_free_memory(), *_left_by_cgroups()])
@@ -147,6 +151,8 @@ def memory_at_hand(device: str) -> int:
 def cache_size(device: str) -> int:
     """Return the L2 cache in bytes of all cores that torch uses, or of the GPU."""
     if device == "cuda":
+        if not torch.cuda.is_available():
+            return _USUAL_GPU_L2
         return int(torch.cuda.get_device_properties(0).L2_cache_size)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
     return _l2_of(_cpus()) or _USUAL_L2 * torch.get_num_threads()
 

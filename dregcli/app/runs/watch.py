@@ -55,6 +55,7 @@ def watch(
     runs_dir: Path,
     interval: float,
     wait: Callable[[float], None] = time.sleep,
+    more: Callable[[], bool] = lambda: False,
 ) -> Iterator[list[Watched]]:
     """Yield the states of runs repeatedly, until none of them has been running for ``GRACE`` seconds.
 
@@ -66,6 +67,7 @@ def watch(
         runs_dir: the store.
         interval: seconds between two reads.
         wait: sleeps for a number of seconds.
+        more: whether more runs are still to begin, so that watching goes on without any running run.
 
     Raises:
         RunNotFound: no such run.
@@ -84,7 +86,9 @@ def watch(
         yield [_watched(each, _curve(each, curves)) for each in shown]
         idle = 0.0 if any(each.status is RunStatus.RUNNING for each in shown) else idle + interval
         if idle >= GRACE:
-            return
+            if not more():
+                return
+            idle = 0.0
         wait(interval)
 
 

@@ -1,22 +1,25 @@
 """Plan and train what ``dreg train`` asks for: a new run, a resumed run, or a study of many runs."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from dregcli.app.common.listener import Listener, ListenerOfMany
 from dregcli.app.loading.named import find_run_to_resume
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.words import spread_pair
+from dregcli.app.studies.elsewhere import WHERE, faults_of_place
 from dregcli.app.studies.outcome import StudyResult
-from dregcli.app.studies.plan import name_faults, plan_study
+from dregcli.app.studies.plan import StudyPlan, name_faults, plan_study
 from dregcli.app.studies.preview import Preview, preview_run, preview_study
 from dregcli.app.studies.request import Files, TrainRequest
 from dregcli.app.studies.study import run_study
 from dregcli.app.training.resuming import resume_plan
 from dregcli.app.training.train import TrainResult, resume, start
 from dregcli.commands import command
-from dregcli.engine.device import threads, using_threads
+from dregcli.engine.device import planning_for, threads, using_threads
 from dregcli.errors import Fault, SpecError, UsageError
+from dregcli.names import Place
 from dregcli.specs.axes import grid_of
 from dregcli.specs.resolve import flag, merge_options, setting_faults
 from dregcli.specs.run import RunSpec
@@ -47,11 +50,19 @@ def launch(
         return _resume(request, request.resume, store=store, data_dir=data_dir, argv=argv, listener=listener)
     _refuse_end_alone(request)
     files = _files(request)
-    if request.is_study(files):
-        jobs = max(1, request.jobs or 1)
-        with using_threads(max(1, threads() // jobs)):  # --threads auto takes the number that torch has now
-            study = plan_study(request, files, data_dir)
-        return run_study(study, store=store, data_dir=data_dir, argv=argv, listener=listener, jobs=jobs)
+    elsewhere = WHERE.get(request.on)
+    if elsewhere or request.is_study(files):
+        study = _planned(request, files, data_dir)
+        return run_study(
+            study,
+            store=store,
+            data_dir=data_dir,
+            argv=argv,
+            listener=listener,
+            jobs=len(study.combinations) if elsewhere else max(1, request.jobs or 1),
+            carry_out=partial(elsewhere.carry_out, request=request, listener=listener) if elsewhere else None,
+            awaits=elsewhere is None or elsewhere.awaits,
+        )
     plan = plan_run(request, files, data_dir)
     return start(plan, name=request.name, store=store, argv=argv, listener=listener)
 
@@ -100,9 +111,22 @@ def preview(request: TrainRequest, *, runs_dir: Path, data_dir: Path, listener: 
         raise UsageError(what, where="--resume", hint=command("runs", "show", request.resume))
     _refuse_end_alone(request)
     files, store = _files(request), RunStore(runs_dir)
+    if elsewhere := WHERE.get(request.on):
+        found = preview_study(_planned(request, files, data_dir), store, listener)
+        missing = [each.combination.spec for each in found.runs if each.state in ("new", "interrupted")]
+        return replace(found, elsewhere=tuple(elsewhere.foretold(missing, request, store)))
     if request.is_study(files):
-        return preview_study(plan_study(request, files, data_dir), store, listener)
+        return preview_study(_planned(request, files, data_dir), store, listener)
     return preview_run(plan_run(request, files, data_dir), request.name, store, listener)
+
+
+def _planned(request: TrainRequest, files: Files, data_dir: Path) -> StudyPlan:
+    """Plan a study for the machines that will train it; see ``dregcli.app.studies.plan.plan_study``."""
+    elsewhere = WHERE.get(request.on)
+    number = elsewhere.threads(request) if elsewhere else max(1, threads() // max(1, request.jobs or 1))
+    device = elsewhere.device(request) if elsewhere else None
+    with using_threads(number), planning_for(device):  # --threads auto takes the number that torch has now
+        return plan_study(request, files, data_dir)
 
 
 def _files(request: TrainRequest) -> Files:
@@ -111,10 +135,10 @@ def _files(request: TrainRequest) -> Files:
     faults: list[Fault] = []
     if request.jobs is not None and request.jobs < 1:
         faults.append(Fault("jobs", f"must be at least 1, got {request.jobs}."))
-    elif (request.jobs or 1) > 1 and not request.is_study(files):
+    elif (request.jobs or 1) > 1 and request.on is Place.LOCAL and not request.is_study(files):
         message = "is about the runs of a study, but this is one run: give --seeds, or several values for an option."
         faults.append(Fault("jobs", message))
-    return replace(files, faults=[*files.faults, *faults])
+    return replace(files, faults=[*files.faults, *faults, *faults_of_place(request)])
 
 
 def _refuse_end_alone(request: TrainRequest) -> None:
@@ -151,6 +175,7 @@ def _resume(
 ) -> TrainResult:
     beside = [f"--{word}" for word in ("name", "preset", "config", "sweep") if getattr(request, word) is not None]
     beside += ["--jobs"] if request.jobs is not None else []
+    beside += [f"--on {request.on}"] if request.on is not Place.LOCAL else []
     beside += ["--seeds"] if request.options.get("seeds") is not None else []
     grid = grid_of([request.flags])
     lists = [*(flag(axis.name) for axis in grid.axes), *(fault.field for fault in grid.faults)]

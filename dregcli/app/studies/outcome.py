@@ -49,6 +49,7 @@ class StudyRun:
         failure: why it has no results; None if it has results, or another process is training it.
         shared: whether another process has trained it, or is training it, since the study began here.
         held: whether another process was training it when this outcome was noted.
+        queued: the cluster's job, in words, that will train it; None if there is none.
     """
 
     spec: RunSpec
@@ -58,6 +59,7 @@ class StudyRun:
     failure: Failure | None
     shared: bool = False
     held: bool = False
+    queued: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,14 @@ class StudyResult:
         report: report on these runs; None if there is no run.
         runs_dir: the store of the runs.
         labels: of each run what tells it from the others, such as ``iwae/dreg K=16, seed 2``.
+        handed_over: whether this command has only handed the runs over to a cluster, and does not wait for them.
     """
 
     runs: tuple[StudyRun, ...]
     report: Report | None
     runs_dir: Path
     labels: tuple[str, ...]
+    handed_over: bool = False
 
     @property
     def words(self) -> list[str]:
@@ -92,8 +96,13 @@ class StudyResult:
 
     @property
     def exit_code(self) -> int:
-        """The exit code of the first failure, also of an earlier call; 0 if all are completed, whoever did it."""
+        """The exit code of the first failure, also of an earlier call; 0 if all are completed, whoever did it.
+
+        It is 0, too, if the missing runs wait for a cluster.
+        """
         failed = next((each.failure.exit_code for each in self.runs if each.failure), None)
         if failed is not None:
             return failed
+        if self.handed_over:
+            return 0
         return 0 if all(each.info and each.info.status is RunStatus.COMPLETED for each in self.runs) else UNFINISHED

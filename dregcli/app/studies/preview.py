@@ -54,10 +54,12 @@ class Preview:
     Attributes:
         runs: the runs, in the order in which they would be trained.
         is_study: whether the command is a study, which trains no run again that is done.
+        elsewhere: how the missing runs would be handed over to a cluster, in sentences.
     """
 
     runs: tuple[Previewed, ...]
     is_study: bool
+    elsewhere: tuple[str, ...] = ()
 
 
 def preview_study(plan: StudyPlan, store: RunStore, listener: Listener) -> Preview:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dregcli.errors import Fault
+from dregcli.names import Place
 from dregcli.specs.axes import Grid, grid_of, with_single_values
 from dregcli.specs.config import read_config
 from dregcli.specs.presets import read_preset
@@ -44,6 +45,9 @@ class TrainRequest:
         end: whether the run to continue ends at its last checkpoint.
         trust_code: whether the copy of the model's code that the run to continue keeps may be run.
         jobs: number of runs of a study at once, each in a process of its own; None if not given, which means 1.
+        on: where the runs are trained.
+        at_once: number of runs that a cluster may train at once; None if not given.
+        slurm: settings of SLURM's jobs, ``NAME=VALUE`` each.
     """
 
     options: Mapping[str, Any]
@@ -55,6 +59,9 @@ class TrainRequest:
     end: bool = False
     trust_code: bool = False
     jobs: int | None = None
+    on: Place = Place.LOCAL
+    at_once: int | None = None
+    slurm: Sequence[str] = ()
 
     @property
     def flags(self) -> dict[str, Any]:

@@ -7,12 +7,13 @@ when the whole study is complete.
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from dregcli.app.common.interrupts import stop_requests
+from dregcli.app.common.interrupts import StopRequest, stop_requests
 from dregcli.app.common.listener import ListenerOfMany
 from dregcli.app.reporting.report import make_report
 from dregcli.app.studies.claiming import being_made
@@ -34,6 +35,17 @@ from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from dregcli.wording import counted, duration, some_of
 
+
+class CarryOut(Protocol):
+    """Has orders carried out in other processes; see ``dregcli.app.studies.elsewhere.Elsewhere.carry_out``."""
+
+    def __call__(
+        self, orders: Mapping[int, Order], *, listener_of: Callable[[int], RunListener], stop: StopRequest
+    ) -> Iterator[tuple[int, Outcome]]:
+        """Yield the number of each order, and its outcome."""
+        ...
+
+
 POLL_SECONDS: Final = 2.0
 """Time between two looks at runs that other processes train."""
 
@@ -50,6 +62,8 @@ def run_study(
     listener: ListenerOfMany,
     jobs: int = 1,
     start: Start = ProcessWorker,
+    carry_out: CarryOut | None = None,
+    awaits: bool = True,
 ) -> StudyResult:
     """Train the missing runs of a study, and report on all runs.
 
@@ -65,6 +79,8 @@ def run_study(
         listener: receives progress messages.
         jobs: number of runs at once. Each of several has a process of its own; one alone is trained in this process.
         start: starts the process of a run.
+        carry_out: has runs trained elsewhere, in place of ``jobs`` and ``start``; None for this machine.
+        awaits: whether this function waits for all runs; otherwise ``carry_out`` only hands them over to a cluster.
 
     Raises:
         Interrupted: a signal came; each run in progress has a checkpoint, and the same command continues the study.
@@ -72,11 +88,14 @@ def run_study(
         StoreWriteError: the store cannot be written.
         Other errors: see ``dregcli.app.training.train.start``; only errors that concern more than one run.
     """
-    study = _Study(plan, store, data_dir, argv, listener, jobs, start)
+    if carry_out is None and jobs > 1:
+        carry_out = partial(carried_out, at_once=jobs, start=start, where=str(store.root))
+    study = _Study(plan, store, data_dir, argv, listener, jobs, carry_out, awaits=awaits)
     runs = tuple(_with_final_state(each) for each in study.all_runs())
     paths = [str(each.run.path) for each in runs if each.run and each.info]
+    report = make_report(paths, runs_dir=store.root) if paths else None
     labels = tuple(each.label for each in plan.combinations)
-    return StudyResult(runs, make_report(paths, runs_dir=store.root) if paths else None, store.root, labels)
+    return StudyResult(runs, report, store.root, labels, handed_over=not awaits)
 
 
 def _with_final_state(ended: StudyRun) -> StudyRun:
@@ -99,10 +118,12 @@ class _Study:
         argv: list[str],
         listener: ListenerOfMany,
         jobs: int,
-        start: Start,
+        carry_out: CarryOut | None,
+        *,
+        awaits: bool,
     ) -> None:
         self._plan, self._store, self._data_dir, self._argv = plan, store, data_dir, argv
-        self._jobs, self._start = jobs, start
+        self._jobs, self._carry_out, self._awaits = jobs, carry_out, awaits
         self._known = repeats_in(store)
         self._done_before = {key for key, found in self._known.items() if found.standing is Standing.DONE}
         kinds = [_kind(each) for each in plan.combinations if key_of(each.spec) not in self._done_before]
@@ -116,7 +137,7 @@ class _Study:
             Interrupted: a signal came.
         """
         found = self._settled(range(1, len(self._plan.combinations) + 1))
-        while waiting := [number for number, each in found.items() if each.held]:
+        while self._awaits and (waiting := [number for number, each in found.items() if each.held]):
             found |= self._settled(self._ended(waiting))
         if any(each.failure for each in found.values()):
             self._known = repeats_in(self._store)
@@ -163,16 +184,23 @@ class _Study:
         Args:
             numbers: positions of the runs in the study, beginning with 1.
         """
-        if self._jobs == 1:
+        if self._carry_out is None:
             return {number: self._done(number) or self._settled_here(number) for number in numbers}
         found = {number: self._done(number) for number in numbers}
-        beside = self._settled_beside([number for number, each in found.items() if each is None])
+        beside = self._settled_beside([number for number, each in found.items() if each is None], self._carry_out)
         return {number: each or beside[number] for number, each in found.items()}
 
     def _done(self, number: int) -> StudyRun | None:
-        """Return a run that was completed before it was looked for again; None if there is none."""
-        before = self._known.get(key_of(self._plan.combinations[number - 1].spec))
-        return self._skipped(number, before) if before and before.standing is Standing.DONE else None
+        """Return a run that was completed before it was looked for again; None if there is none.
+
+        If the runs are only handed over, every run that a worker would leave alone is returned.
+        """
+        key = key_of(self._plan.combinations[number - 1].spec)
+        before = self._known.get(key)
+        if before and (before.standing is Standing.DONE or not (self._awaits or before.standing is Standing.CUT)):
+            return self._skipped(number, before)
+        held = None if before or self._awaits else being_made(self._store, key)
+        return self._ended_as(number, Outcome(maker=held.maker)) if held else None
 
     def _settled_here(self, number: int) -> StudyRun:
         """Settle a run in this process."""
@@ -193,7 +221,7 @@ class _Study:
             self._pace.end(present, trained=outcome.trained)
         return self._ended_as(number, outcome)
 
-    def _settled_beside(self, numbers: list[int]) -> dict[int, StudyRun]:
+    def _settled_beside(self, numbers: list[int], carry_out: CarryOut) -> dict[int, StudyRun]:
         """Settle runs in other processes."""
         found: dict[int, StudyRun] = {}
         presents: dict[int, Present] = {}
@@ -209,15 +237,10 @@ class _Study:
         done = of - len(numbers)
         at_once = min(self._jobs, len(numbers))
         with stop_requests() as stop, self._listener.task(f"{of} runs, {at_once} at once", of, "runs", done=done):
-            for number, outcome in carried_out(
-                {number: self._order(number) for number in numbers},
-                at_once=at_once,
-                start=self._start,
-                listener_of=listener_of,
-                stop=stop,
-                where=str(self._store.root),
-            ):
-                self._pace.end(presents[number], trained=outcome.trained)
+            orders = {number: self._order(number) for number in numbers}
+            for number, outcome in carry_out(orders, listener_of=listener_of, stop=stop):
+                if number in presents:  # a run that is only handed over does not begin here
+                    self._pace.end(presents[number], trained=outcome.trained)
                 found[number] = self._ended_as(number, outcome)
                 self._listener.update(done + len(found))
         return found
@@ -256,6 +279,12 @@ class _Study:
         if outcome.maker is not None:
             self._listener.note(f"{label}: skipped, {outcome.maker} is about to train it")
             return StudyRun(spec, None, None, skipped=True, failure=None, shared=True, held=True)
+        if outcome.queued is not None:
+            before = self._known.get(key_of(spec))
+            self._listener.note(f"{label}: in the queue as {outcome.queued}")
+            return StudyRun(
+                spec, before.run if before else None, None, skipped=True, failure=None, queued=outcome.queued
+            )
         if failure is None:
             assert outcome.run
             try:

@@ -101,12 +101,14 @@ class Outcome:
         trained: whether this order trained it to its end; otherwise it was done already, or it is another process's.
         failure: why the run has no results.
         maker: another process, in words, that is about to make the run; None if there is none.
+        queued: the cluster's job, in words, that will train the run; None if there is none.
     """
 
     run: str | None = None
     trained: bool = False
     failure: Failure | None = None
     maker: str | None = None
+    queued: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the outcome as a JSON object."""

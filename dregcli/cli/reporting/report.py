@@ -141,11 +141,18 @@ def report(
 def _follow(terminal: Terminal, runs: list[str], *, runs_dir: Path, every: float) -> list[str]:
     """Follow the runs, and return the runs for the report; without names, all followed runs."""
     from dregcli.app.runs.watch import watch
+    from dregcli.app.studies.slurm.submitted import is_waiting
 
     seen: dict[str, None] = {}
 
+    def more() -> bool:
+        return not runs and is_waiting(runs_dir)
+
+    if more():
+        terminal.note("runs wait in the queue of SLURM: they are followed, too, as soon as they train")
+
     def noted() -> Iterator[list["Watched"]]:
-        for frame in watch(runs, runs_dir=runs_dir, interval=every):
+        for frame in watch(runs, runs_dir=runs_dir, interval=every, more=more):
             seen.update(dict.fromkeys(str(each.path) for each in frame))
             yield frame
 

@@ -17,7 +17,8 @@ def show_preview(terminal: Terminal, preview: "Preview") -> None:
 
     runs = preview.runs
     if terminal.as_json:
-        terminal.result({"runs": [{"number": i, **_json(each)} for i, each in enumerate(runs, start=1)]})
+        content: dict[str, Any] = {"runs": [{"number": i, **_json(each)} for i, each in enumerate(runs, start=1)]}
+        terminal.result(content | ({"elsewhere": [*preview.elsewhere]} if preview.elsewhere else {}))
         return
     settings = list(runs[0].combination.settings)
     names = [setting_name(name) for name in settings]
@@ -26,6 +27,8 @@ def show_preview(terminal: Terminal, preview: "Preview") -> None:
     terminal.table(columns, rows, title=f"{counted(len(runs), 'run')}; nothing is trained now (--dry-run)")
     states = Counter(each.state for each in runs)
     terminal.line(", ".join(f"{count} {state}" for state, count in states.items()))
+    for sentence in preview.elsewhere:
+        terminal.line(sentence)
     if not preview.is_study and runs[0].found is not None:
         terminal.line("Without --seeds the run is trained as a new version, although the store has it already.")
 

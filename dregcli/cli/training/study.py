@@ -42,14 +42,16 @@ def show_study(terminal: Terminal, study: "StudyResult") -> None:
 
 def _counts(study: "StudyResult") -> str:
     failed = sum(each.failure is not None for each in study.runs)
-    there = [each for each in study.runs if each.skipped and each.failure is None]
+    queued = sum(each.queued is not None for each in study.runs)
+    there = [each for each in study.runs if each.skipped and each.failure is None and each.queued is None]
     elsewhere = sum(not (each.info and each.info.status is RunStatus.COMPLETED) for each in there)
     shared = sum(each.shared for each in there) - elsewhere
     counts = {
-        "trained": len(study.runs) - failed - len(there),
+        "trained": len(study.runs) - failed - queued - len(there),
         "done before": len(there) - elsewhere - shared,
         "trained by another process": shared,
         "running in another process": elsewhere,
+        "in the queue of the cluster": queued,
         "failed": failed,
     }
     parts = [f"{count} {what}" for what, count in counts.items() if count]
@@ -67,6 +69,8 @@ def _json(each: "StudyRun") -> dict[str, Any]:
     found["run"] = str(each.run.path) if each.run else None
     if each.skipped:
         found["skipped"] = True
+    if each.queued:
+        found |= {"status": "queued", "queued": each.queued}
     if failure := each.failure:
         found["error"] = {
             "what": failure.what,

@@ -14,6 +14,7 @@ from dregcli.cli.training.preview import show_preview
 from dregcli.cli.training.study import show_study
 from dregcli.cli.training.trained import show_config, show_trained
 from dregcli.errors import UsageError
+from dregcli.names import Place
 from dregcli.specs.options import fields_in_order
 from dregcli.specs.shown import Panel
 
@@ -28,6 +29,9 @@ Run a study of each estimator at each seed, with a report; the same command cont
 
 Compare two numbers of samples and two estimators; see first what it would train:
 [bold]dreg train --seeds 0-4 --k 16,64 --estimator dreg,stl --dry-run[/bold]
+
+Have a cluster of SLURM train it, 20 runs at once; the same command again shows the results:
+[bold]dreg train --seeds 0-9 --on slurm --at-once 20 --slurm partition=gpu --slurm timeout_min=240[/bold]
 
 Prolong a run, or continue it after a stop:  \
 [bold]dreg train --resume runs/digits-iwae-dreg-k64 --steps 6000[/bold]"""
@@ -111,6 +115,34 @@ def train(
             rich_help_panel=Panel.EXECUTION.value,
         ),
     ] = None,
+    on: Annotated[
+        Place,
+        typer.Option(
+            help="Where the runs of a study are trained: local, or slurm, where each run is a task of an array and "
+            "this command only hands them over.",
+            rich_help_panel=Panel.EXECUTION.value,
+        ),
+    ] = Place.LOCAL,
+    at_once: Annotated[
+        int | None,
+        typer.Option(
+            "--at-once",
+            metavar="N",
+            help="With --on slurm: the most runs that the cluster trains at once.",
+            show_default="as many as the cluster allows",
+            rich_help_panel=Panel.EXECUTION.value,
+        ),
+    ] = None,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slurm",
+            metavar="NAME=VALUE",
+            help="With --on slurm: a setting of the jobs, by submitit's name, such as partition=gpu or "
+            "timeout_min=240. Give it several times for several settings.",
+            rich_help_panel=Panel.EXECUTION.value,
+        ),
+    ] = None,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -135,6 +167,9 @@ these several times.
         end=end,
         trust_code=trust_code,
         jobs=jobs,
+        on=on,
+        at_once=at_once,
+        slurm=slurm or (),
     )
     if print_config_ and dry_run:
         what = "--print-config prints the settings of one run, and --dry-run lists the runs of a command."

@@ -36,6 +36,15 @@ def test_each_signal_is_a_request_with_an_exit_code_and_what_warns_may_come_agai
         assert {each: signal.getsignal(signal.Signals[each]) for each in CODES} == before
 
 
+def test_sigterm_right_after_a_warning_does_not_end_the_process_before_its_work_is_kept() -> None:
+    """Schedulers send both; a second SIGTERM ends it."""
+    with stop_requests() as stop:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.received is signal.SIGUSR2
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 def test_what_nohup_ignores_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

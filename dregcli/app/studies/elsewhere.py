@@ -1,0 +1,100 @@
+"""Where the runs of a study can be trained, other than on this machine: a table with one launcher a place."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, Protocol
+
+from dregcli.app.common.interrupts import StopRequest
+from dregcli.app.common.listener import Listener
+from dregcli.app.studies.listening import RunListener
+from dregcli.app.studies.request import TrainRequest
+from dregcli.app.studies.slurm.launcher import Slurm
+from dregcli.app.studies.worker import Order, Outcome
+from dregcli.engine.device import Device
+from dregcli.errors import Fault
+from dregcli.names import Place
+from dregcli.specs.run import RunSpec
+from dregcli.store.runs import RunStore
+from dregcli.wording import listed
+
+
+class Elsewhere(Protocol):
+    """A launcher: it has the runs of a study trained somewhere else."""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The fields of ``TrainRequest`` that only this launcher takes."""
+        ...
+
+    @property
+    def awaits(self) -> bool:
+        """Whether ``carry_out`` goes on until the runs have ended; otherwise they only have been handed over."""
+        ...
+
+    def faults(self, request: TrainRequest) -> list[Fault]:
+        """Return what makes this request impossible here, as far as it can be known before any work."""
+        ...
+
+    def threads(self, request: TrainRequest) -> int:
+        """Return the number of threads of a run whose ``--threads`` is ``auto``."""
+        ...
+
+    def device(self, request: TrainRequest) -> Device:
+        """Return the device of a run whose ``--device`` is ``auto``; this machine need not have it."""
+        ...
+
+    def foretold(self, specs: Sequence[RunSpec], request: TrainRequest, store: RunStore) -> list[str]:
+        """Say in sentences how ``carry_out`` would have runs trained; nothing is handed over.
+
+        Args:
+            specs: the runs that are missing.
+            request: the request, with the options of this launcher.
+            store: the store of the runs.
+
+        Raises:
+            DregError: the cluster does not answer.
+        """
+        ...
+
+    def carry_out(
+        self,
+        orders: Mapping[int, Order],
+        request: TrainRequest,
+        *,
+        listener: Listener,
+        listener_of: Callable[[int], RunListener],
+        stop: StopRequest,
+    ) -> Iterator[tuple[int, Outcome]]:
+        """Have orders carried out, and yield the number of each and its outcome as soon as it is known.
+
+        Args:
+            orders: the orders by number; all are for the same store.
+            request: the request, with the options of this launcher.
+            listener: receives messages that do not concern a single run.
+            listener_of: called with the number of an order that begins; returns the run's listener.
+            stop: changed by a signal.
+
+        Raises:
+            Interrupted: a signal came, and not all orders have been carried out.
+            DregError: an error that concerns the whole study.
+        """
+        ...
+
+
+WHERE: Final[dict[Place, Elsewhere]] = {Place.SLURM: Slurm()}
+
+
+def faults_of_place(request: TrainRequest) -> list[Fault]:
+    """Return the faults of the options that say where the runs of a request are trained."""
+    launcher = WHERE.get(request.on)
+    faults = launcher.faults(request) if launcher else []
+    if launcher and request.jobs is not None:
+        faults.append(Fault("jobs", f"is about runs on this machine, and cannot be given with --on {request.on}."))
+    places: dict[str, list[Place]] = {}
+    for place, each in WHERE.items():
+        for option in each.options:
+            places.setdefault(option, []).append(place)
+    for option, its in places.items():
+        if getattr(request, option) and request.on not in its:
+            name = option.replace("_", "-")
+            faults.append(Fault(name, f"needs {listed([f'--on {place}' for place in its])}."))
+    return faults
