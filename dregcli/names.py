@@ -374,6 +374,8 @@ class Place(StrEnum):
     """On this machine."""
     SLURM = "slurm"
     """On a cluster of SLURM: each run is a task of an array, and the command does not wait for it."""
+    RAY = "ray"
+    """On a Ray cluster: each run is a task, and the command waits for all of them."""
 
 
 class RunStatus(StrEnum):

@@ -10,8 +10,8 @@ A living writer renews its heartbeat every 30 seconds: it is never taken for dea
 heartbeat a minute late. A dead one is recognised after three to seven minutes instead of five. Times of files are not
 used, because a copied store has new ones.
 
-A job that SLURM starts again, often on another host, need not wait: the lease names the job and how often it was
-started, and the later start of a job knows that the earlier one has ended.
+A job that SLURM or Ray starts again, often on another host, need not wait: the lease names the job and how often it
+was started, and the later start of a job knows that the earlier one has ended.
 
 The first lease comes with the run's folder, whose mkdir is exclusive. Each later lease is a folder ``leases/0002``
 that is built under a temporary name, with its holder inside, and renamed. A rename onto a folder that is not empty
@@ -48,7 +48,7 @@ class Lease:
         boot_id: id of the host's boot, where the system gives one.
         process_start: start of the process, in the system's ticks since boot, where the system gives it.
         heartbeat: time of its last write, UTC.
-        job: its job of SLURM; None outside of SLURM.
+        job: its job of a cluster; None outside of a cluster.
     """
 
     generation: int
@@ -62,7 +62,7 @@ class Lease:
     @property
     def holder(self) -> str:
         """The process in words."""
-        job = f" in SLURM job {self.job.name}" if self.job else ""
+        job = f" in {self.job.kind} {self.job.name}" if self.job else ""
         return f"process {self.pid} on {self.host}{job}"
 
     def beaten(self, now: datetime) -> "Lease":

@@ -1,11 +1,12 @@
 """Where the runs of a study can be trained, other than on this machine: a table with one launcher a place."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Final, Protocol
 
 from dregcli.app.common.interrupts import StopRequest
 from dregcli.app.common.listener import Listener
 from dregcli.app.studies.listening import RunListener
+from dregcli.app.studies.ray.launcher import Ray
 from dregcli.app.studies.request import TrainRequest
 from dregcli.app.studies.slurm.launcher import Slurm
 from dregcli.app.studies.worker import Order, Outcome
@@ -63,7 +64,7 @@ class Elsewhere(Protocol):
         listener: Listener,
         listener_of: Callable[[int], RunListener],
         stop: StopRequest,
-    ) -> Iterator[tuple[int, Outcome]]:
+    ) -> Generator[tuple[int, Outcome]]:
         """Have orders carried out, and yield the number of each and its outcome as soon as it is known.
 
         Args:
@@ -80,13 +81,15 @@ class Elsewhere(Protocol):
         ...
 
 
-WHERE: Final[dict[Place, Elsewhere]] = {Place.SLURM: Slurm()}
+WHERE: Final[dict[Place, Elsewhere]] = {Place.SLURM: Slurm(), Place.RAY: Ray()}
 
 
 def faults_of_place(request: TrainRequest) -> list[Fault]:
     """Return the faults of the options that say where the runs of a request are trained."""
     launcher = WHERE.get(request.on)
     faults = launcher.faults(request) if launcher else []
+    if request.at_once is not None and request.at_once < 1:
+        faults.append(Fault("at-once", f"must be at least 1, got {request.at_once}."))
     if launcher and request.jobs is not None:
         faults.append(Fault("jobs", f"is about runs on this machine, and cannot be given with --on {request.on}."))
     places: dict[str, list[Place]] = {}

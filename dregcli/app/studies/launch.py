@@ -59,7 +59,7 @@ def launch(
             data_dir=data_dir,
             argv=argv,
             listener=listener,
-            jobs=len(study.combinations) if elsewhere else max(1, request.jobs or 1),
+            jobs=request.at_once if elsewhere else max(1, request.jobs or 1),
             carry_out=partial(elsewhere.carry_out, request=request, listener=listener) if elsewhere else None,
             awaits=elsewhere is None or elsewhere.awaits,
         )

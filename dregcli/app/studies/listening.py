@@ -119,6 +119,11 @@ class RunListener:
         self._open.pop()
         self._progress.end()
 
+    def begin_again(self) -> None:
+        """Begin with nothing: the run starts, or another machine goes on with it."""
+        self.close()
+        self._present.begin_again()
+
     def close(self) -> None:
         """End the tasks that a failure left open."""
         while self._open:

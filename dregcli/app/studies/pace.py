@@ -15,15 +15,16 @@ class Pace:
 
     Args:
         kinds: the kind of each run that is still to be trained; runs of one kind have equal settings.
-        at_once: the number of runs that are trained at the same time.
+        at_once: the number of runs that are trained at the same time; None if a cluster decides it. Then it is taken
+            to be the most so far.
         clock: returns the time in seconds.
     """
 
     def __init__(
-        self, kinds: Iterable[str], *, at_once: int = 1, clock: Callable[[], float] = time.monotonic
+        self, kinds: Iterable[str], *, at_once: int | None = 1, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._waiting = Counter(kinds)
-        self._at_once = at_once
+        self._at_once, self._most = at_once, 1
         self._clock = clock
         self._finished: dict[str, list[float]] = {}
         self._present: list[Present] = []
@@ -38,6 +39,7 @@ class Pace:
         self._waiting[kind] -= self._waiting[kind] > 0
         begun = Present(kind, self._clock)
         self._present.append(begun)
+        self._most = max(self._most, len(self._present))
         return begun
 
     def end(self, ended: "Present", *, trained: bool) -> None:
@@ -58,7 +60,7 @@ class Pace:
         average = sum(costs.values()) / len(costs)
         ends = [each.seconds_left(usual.get(each.kind, average)) for each in self._present]
         # Each run that waits begins where the first of the others ends.
-        ends += [0.0] * (self._at_once - len(ends))
+        ends += [0.0] * ((self._at_once or self._most) - len(ends))
         heapq.heapify(ends)
         for kind, count in self._waiting.items():
             for _ in range(count):
@@ -93,6 +95,11 @@ class Present:
     def take_steps(self) -> None:
         """Begin with the steps: what was before them, such as the start of a process, happens once."""
         self._prepared = self.elapsed
+
+    def begin_again(self) -> None:
+        """Forget the time and the progress so far: another machine goes on with the run."""
+        self._began = self._clock()
+        self._prepared = self.first = self._done = 0.0
 
     def advance(self, share: float, *, first: float) -> None:
         """Note the share of the run's steps that is done; ``first`` was done before this study began."""

@@ -1,18 +1,18 @@
 """Start a worker as a process of its own, and talk to it through pipes; ``process`` is the worker's end."""
 
 import json
+import os
 import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from subprocess import PIPE, Popen
-from typing import IO, Final
+from typing import IO, Any, Final
 
-from dregcli.app.studies.side_by_side import Gone, Message
-from dregcli.app.studies.worker import Order
+from dregcli.app.studies.messages import Gone, Message
 
 _PROGRAM: Final = "dregcli.app.studies.process"
 
@@ -27,19 +27,27 @@ class ProcessWorker:
     of input is the order. When its input ends, it stops, so that it does not outlive this process by much.
 
     Args:
-        order: the run.
-        tell: receives the messages, from other threads; the last one is ``Gone``.
+        order: the run, as ``Order.document`` returns it.
+        tell: receives the messages, the first at once and the others from other threads; the last one is ``Gone``.
+        variables: environment variables that the process gets in addition to those of this process.
     """
 
-    def __init__(self, order: Order, tell: Callable[[Message | Gone], None]) -> None:
+    def __init__(
+        self,
+        order: Mapping[str, Any],
+        tell: Callable[[Message | Gone], None],
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         # Modules are looked for in the working folder only if this process does it.
         safe = [] if sys.path[:1] in ([""], [str(Path.cwd())]) else ["-P"]
-        command = [sys.executable, *safe, "-m", _PROGRAM, order.label]
-        self._process = Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        command = [sys.executable, *safe, "-m", _PROGRAM, order["label"]]
+        environment = {**os.environ, **(variables or {})}
+        self._process = Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment)
         self._tell = tell
+        tell({"started": []})
         self._printed: deque[str] = deque(maxlen=1)
         with suppress(OSError):  # if it is gone already, it is told as such
-            self._stdin.write(json.dumps(order.document()).encode() + b"\n")
+            self._stdin.write(json.dumps(order).encode() + b"\n")
             self._stdin.flush()
         threading.Thread(target=self._listen, daemon=True).start()
 

@@ -48,6 +48,7 @@ class TrainRequest:
         on: where the runs are trained.
         at_once: number of runs that a cluster may train at once; None if not given.
         slurm: settings of SLURM's jobs, ``NAME=VALUE`` each.
+        ray_address: address of the Ray cluster; None if not given.
     """
 
     options: Mapping[str, Any]
@@ -62,6 +63,7 @@ class TrainRequest:
     on: Place = Place.LOCAL
     at_once: int | None = None
     slurm: Sequence[str] = ()
+    ray_address: str | None = None
 
     @property
     def flags(self) -> dict[str, Any]:

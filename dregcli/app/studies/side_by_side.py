@@ -1,7 +1,7 @@
 """Carry out the runs of a study in other processes, several at once: start them, pass on what they say, stop them."""
 
 import queue
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
@@ -9,29 +9,15 @@ from typing import Any, Final, Protocol
 from dregcli import errors
 from dregcli.app.common.interrupts import StopRequest
 from dregcli.app.studies.listening import RunListener
+from dregcli.app.studies.messages import Gone, Message
 from dregcli.app.studies.outcome import GO_ON, Failure
+from dregcli.app.studies.pipes import ProcessWorker
 from dregcli.app.studies.worker import Order, Outcome
 from dregcli.errors import DregError, Interrupted, UsageError, WorkerLost
 from dregcli.wording import counted
 
 LOOK_SECONDS: Final = 0.2
 """Time between two looks at whether a signal came, in seconds, if no worker says anything."""
-
-Message = Mapping[str, Any]
-"""What a worker says, with one key: ``note``, ``warn``, ``begin``, ``update`` and ``end`` as the methods of a
-``Listener`` with a list of their arguments; ``output`` for a line that it printed; and one of these as its last word:
-
-- ``outcome``: an ``Outcome``;
-- ``error``: an error of the study, with its class, ``what``, ``where`` and ``hint``;
-- ``unexpected``: a traceback.
-"""
-
-
-@dataclass(frozen=True)
-class Gone:
-    """A worker's process has ended; ``how`` says in words how, as in ``was killed by SIGKILL``."""
-
-    how: str
 
 
 class Worker(Protocol):
@@ -46,6 +32,11 @@ Start = Callable[[Order, Callable[[Message | Gone], None]], Worker]
 """Starts a worker, which tells its messages from any thread, in order; the last thing that it tells is ``Gone``."""
 
 
+def start_process(order: Order, tell: Callable[[Message | Gone], None]) -> Worker:
+    """Start a worker on this machine; see ``Start``."""
+    return ProcessWorker(order.document(), tell)
+
+
 class UnexpectedInWorker(Exception):
     """A fault of the program in a worker; the notes of the exception hold the traceback."""
 
@@ -53,7 +44,7 @@ class UnexpectedInWorker(Exception):
 @dataclass
 class _Running:
     worker: Worker
-    listener: RunListener
+    listener: RunListener | None = None
     last: Message | None = None
 
 
@@ -65,7 +56,7 @@ def carried_out(
     listener_of: Callable[[int], RunListener],
     stop: StopRequest,
     where: str,
-) -> Iterator[tuple[int, Outcome]]:
+) -> Generator[tuple[int, Outcome]]:
     """Carry out orders, and yield the number of each order and its outcome as soon as it has ended.
 
     A worker that is gone without a last word is a failure of its run; the others go on. If a signal comes, or an
@@ -75,7 +66,7 @@ def carried_out(
         orders: the orders by number, in the order in which they are started.
         at_once: the number of workers at the same time.
         start: starts a worker.
-        listener_of: called with the number of an order that is started; returns the run's listener.
+        listener_of: called with the number of an order when its worker begins to speak; returns the run's listener.
         stop: changed by a signal.
         where: the store, for messages.
 
@@ -103,17 +94,19 @@ def carried_out(
                     each.worker.stop()
             while waiting and len(running) < at_once:
                 number = waiting.pop(0)
-                listener = listener_of(number)
-                running[number] = _Running(start(orders[number], partial(tell, number)), listener)
+                running[number] = _Running(start(orders[number], partial(tell, number)))
             try:
                 number, message = told.get(timeout=LOOK_SECONDS)
             except queue.Empty:
                 continue
             if not isinstance(message, Gone):
-                _pass_on(message, running[number], stopping=stopping)
+                each = running[number]
+                each.listener = each.listener or listener_of(number)
+                _pass_on(message, each, each.listener, stopping=stopping)
                 continue
             ended = running.pop(number)
-            ended.listener.close()
+            if ended.listener:
+                ended.listener.close()
             found = _ending(ended.last, message)
             if isinstance(found, Outcome):
                 yield number, found
@@ -134,18 +127,23 @@ def carried_out(
         raise stop.error(kept if stopped else "no run was in progress", where="; ".join(stopped) or where, hint=GO_ON)
 
 
-def _pass_on(message: Message, running: _Running, *, stopping: bool) -> None:
+def _pass_on(message: Message, running: _Running, listener: RunListener, *, stopping: bool) -> None:
     """Pass a message on to the run's listener, or keep it if it is the last one."""
     ((kind, content),) = message.items()
     match kind:
+        case "started":
+            listener.begin_again()
+            running.last = None
+            for note in content:
+                listener.note(note)
         case "begin":
             *words, done = content
-            running.listener.begin(*words, done=done)
+            listener.begin(*words, done=done)
         case "note" | "warn" | "update" | "end":
-            getattr(running.listener, kind)(*content)
+            getattr(listener, kind)(*content)
         case "output":
             if not stopping:  # what a process prints that is stopped while it starts says nothing
-                running.listener.note(content)
+                listener.note(content)
         case _:
             running.last = message
 
@@ -163,8 +161,7 @@ def _ending(last: Message | None, gone: Gone) -> Outcome | Exception:
             return error
         case _:
             what = f"The process that trained this run {gone.how}."
-            hint = f"{GO_ON}; if memory ran out, use a smaller --jobs or --k-chunk"
-            return WorkerLost(what, hint=hint)
+            return WorkerLost(what, hint=f"{GO_ON}; {gone.hint}")
 
 
 def _error(kind: str, parts: Mapping[str, Any]) -> DregError:

@@ -7,7 +7,8 @@ when the whole study is complete.
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,10 +21,9 @@ from dregcli.app.studies.claiming import being_made
 from dregcli.app.studies.listening import RunListener, StudyListener
 from dregcli.app.studies.outcome import GO_ON, Failure, StudyResult, StudyRun
 from dregcli.app.studies.pace import Pace, Present
-from dregcli.app.studies.pipes import ProcessWorker
 from dregcli.app.studies.plan import Combination, StudyPlan
 from dregcli.app.studies.repeats import Key, Repeat, Standing, key_of, repeats_in
-from dregcli.app.studies.side_by_side import Start, carried_out
+from dregcli.app.studies.side_by_side import Start, carried_out, start_process
 from dregcli.app.studies.worker import Order, Outcome, settle
 from dregcli.app.training.evaluations import SPLITS
 from dregcli.commands import command, remembered_folders
@@ -41,7 +41,7 @@ class CarryOut(Protocol):
 
     def __call__(
         self, orders: Mapping[int, Order], *, listener_of: Callable[[int], RunListener], stop: StopRequest
-    ) -> Iterator[tuple[int, Outcome]]:
+    ) -> Generator[tuple[int, Outcome]]:
         """Yield the number of each order, and its outcome."""
         ...
 
@@ -60,8 +60,8 @@ def run_study(
     data_dir: Path,
     argv: list[str],
     listener: ListenerOfMany,
-    jobs: int = 1,
-    start: Start = ProcessWorker,
+    jobs: int | None = 1,
+    start: Start = start_process,
     carry_out: CarryOut | None = None,
     awaits: bool = True,
 ) -> StudyResult:
@@ -78,6 +78,7 @@ def run_study(
         argv: the command line, kept in each new run.
         listener: receives progress messages.
         jobs: number of runs at once. Each of several has a process of its own; one alone is trained in this process.
+            With ``carry_out`` it only serves to say how long the study takes, and None means that a cluster decides.
         start: starts the process of a run.
         carry_out: has runs trained elsewhere, in place of ``jobs`` and ``start``; None for this machine.
         awaits: whether this function waits for all runs; otherwise ``carry_out`` only hands them over to a cluster.
@@ -88,7 +89,7 @@ def run_study(
         StoreWriteError: the store cannot be written.
         Other errors: see ``dregcli.app.training.train.start``; only errors that concern more than one run.
     """
-    if carry_out is None and jobs > 1:
+    if carry_out is None and jobs and jobs > 1:
         carry_out = partial(carried_out, at_once=jobs, start=start, where=str(store.root))
     study = _Study(plan, store, data_dir, argv, listener, jobs, carry_out, awaits=awaits)
     runs = tuple(_with_final_state(each) for each in study.all_runs())
@@ -117,7 +118,7 @@ class _Study:
         data_dir: Path,
         argv: list[str],
         listener: ListenerOfMany,
-        jobs: int,
+        jobs: int | None,
         carry_out: CarryOut | None,
         *,
         awaits: bool,
@@ -127,7 +128,7 @@ class _Study:
         self._known = repeats_in(store)
         self._done_before = {key for key, found in self._known.items() if found.standing is Standing.DONE}
         kinds = [_kind(each) for each in plan.combinations if key_of(each.spec) not in self._done_before]
-        self._pace = Pace(kinds, at_once=min(jobs, len(kinds)))
+        self._pace = Pace(kinds, at_once=jobs and min(jobs, len(kinds)))
         self._listener = StudyListener(listener, self._pace)
 
     def all_runs(self) -> list[StudyRun]:
@@ -235,11 +236,15 @@ class _Study:
             return self._listener.beside(self._label(number), presents[number])
 
         done = of - len(numbers)
-        at_once = min(self._jobs, len(numbers))
-        with stop_requests() as stop, self._listener.task(f"{of} runs, {at_once} at once", of, "runs", done=done):
-            orders = {number: self._order(number) for number in numbers}
-            for number, outcome in carry_out(orders, listener_of=listener_of, stop=stop):
-                if number in presents:  # a run that is only handed over does not begin here
+        at_once = f", {min(self._jobs, len(numbers))} at once" if self._jobs else ""
+        orders = {number: self._order(number) for number in numbers}
+        with (
+            stop_requests() as stop,
+            self._listener.task(f"{of} runs{at_once}", of, "runs", done=done),
+            closing(carry_out(orders, listener_of=listener_of, stop=stop)) as outcomes,
+        ):
+            for number, outcome in outcomes:
+                if number in presents:  # a run that is only handed over, or was lost before it began, does not begin
                     self._pace.end(presents[number], trained=outcome.trained)
                 found[number] = self._ended_as(number, outcome)
                 self._listener.update(done + len(found))

@@ -118,8 +118,8 @@ def train(
     on: Annotated[
         Place,
         typer.Option(
-            help="Where the runs of a study are trained: local, or slurm, where each run is a task of an array and "
-            "this command only hands them over.",
+            help="Where the runs of a study are trained: local; slurm, where each run is a task of an array and this "
+            "command only hands them over; or ray, where each run is a task and this command waits for all.",
             rich_help_panel=Panel.EXECUTION.value,
         ),
     ] = Place.LOCAL,
@@ -128,7 +128,7 @@ def train(
         typer.Option(
             "--at-once",
             metavar="N",
-            help="With --on slurm: the most runs that the cluster trains at once.",
+            help="With --on slurm or ray: the most runs that the cluster trains at once.",
             show_default="as many as the cluster allows",
             rich_help_panel=Panel.EXECUTION.value,
         ),
@@ -140,6 +140,16 @@ def train(
             metavar="NAME=VALUE",
             help="With --on slurm: a setting of the jobs, by submitit's name, such as partition=gpu or "
             "timeout_min=240. Give it several times for several settings.",
+            rich_help_panel=Panel.EXECUTION.value,
+        ),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            metavar="auto|HOST:PORT",
+            help="With --on ray: the cluster's address; auto is the cluster to which this machine belongs.",
+            show_default="auto",
             rich_help_panel=Panel.EXECUTION.value,
         ),
     ] = None,
@@ -170,6 +180,7 @@ these several times.
         on=on,
         at_once=at_once,
         slurm=slurm or (),
+        ray_address=ray_address,
     )
     if print_config_ and dry_run:
         what = "--print-config prints the settings of one run, and --dry-run lists the runs of a command."

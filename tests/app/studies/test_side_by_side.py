@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from dregcli.app.models.code import Code, CodeKind
+from dregcli.app.studies.messages import Gone, Message
 from dregcli.app.studies.outcome import GO_ON, Failure, StudyResult
 from dregcli.app.studies.plan import StudyPlan, plan_study
 from dregcli.app.studies.request import Files, TrainRequest
-from dregcli.app.studies.side_by_side import Gone, Message, UnexpectedInWorker
+from dregcli.app.studies.side_by_side import UnexpectedInWorker
 from dregcli.app.studies.study import run_study
 from dregcli.app.studies.worker import Order, Outcome, settle
 from dregcli.errors import DregError, Interrupted, StoreWriteError, Terminated, UsageError, WorkerLost

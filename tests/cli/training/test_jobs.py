@@ -39,8 +39,8 @@ def test_ctrl_c_stops_all_with_checkpoints(capsys, tmp_path, monkeypatch) -> Non
     monkeypatch.setattr(pipes, "Popen", ForkedPopen)
     passing_on, heard = side_by_side._pass_on, set[int]()
 
-    def passed_on(message, running, *, stopping) -> None:
-        passing_on(message, running, stopping=stopping)
+    def passed_on(message, running, listener, *, stopping) -> None:
+        passing_on(message, running, listener, stopping=stopping)
         if "update" in message:
             heard.add(running.worker._process.pid)
             if len(heard) == 2 and not stopping:
@@ -64,8 +64,8 @@ def test_a_killed_run_is_named_and_the_same_command_trains_it_after_all(capsys, 
     study = (*TINY[:-6], "--seeds", "0-1", "--log-every", 5, "--steps", 400)
     passing_on, killed = side_by_side._pass_on, list[int]()
 
-    def passed_on(message, running, *, stopping) -> None:
-        passing_on(message, running, stopping=stopping)
+    def passed_on(message, running, listener, *, stopping) -> None:
+        passing_on(message, running, listener, stopping=stopping)
         if "update" in message and not killed:
             killed.append(running.worker._process.pid)
             os.kill(killed[0], signal.SIGKILL)

@@ -1,7 +1,7 @@
 """Hand the runs of a study over to SLURM, as an array with one task a run. The command does not wait for them."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -49,8 +49,6 @@ class Slurm:
                 f"this host does not have SLURM's {listed(missing)}: type the command on a host of the cluster, "
             )
             faults.append(Fault("on", f"{message}or train several runs at once here, with --jobs."))
-        if request.at_once is not None and request.at_once < 1:
-            faults.append(Fault("at-once", f"must be at least 1, got {request.at_once}."))
         return faults + parse(request.slurm)[1]
 
     def threads(self, request: TrainRequest) -> int:
@@ -80,7 +78,7 @@ class Slurm:
         listener: Listener,
         listener_of: Callable[[int], RunListener],
         stop: StopRequest,
-    ) -> Iterator[tuple[int, Outcome]]:
+    ) -> Generator[tuple[int, Outcome]]:
         """See ``Elsewhere``; a run that waits for SLURM or runs there already is not handed over again.
 
         Raises:
