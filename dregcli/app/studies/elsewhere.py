@@ -15,7 +15,6 @@ from dregcli.errors import Fault
 from dregcli.names import Place
 from dregcli.specs.run import RunSpec
 from dregcli.store.runs import RunStore
-from dregcli.wording import listed
 
 
 class Elsewhere(Protocol):
@@ -99,5 +98,5 @@ def faults_of_place(request: TrainRequest) -> list[Fault]:
     for option, its in places.items():
         if getattr(request, option) and request.on not in its:
             name = option.replace("_", "-")
-            faults.append(Fault(name, f"needs {listed([f'--on {place}' for place in its])}."))
+            faults.append(Fault(name, f"needs {' or '.join(f'--on {place}' for place in its)}."))
     return faults

@@ -302,5 +302,5 @@ def test_the_device_is_that_of_the_jobs_and_not_of_the_host_that_hands_over(
 def test_options_of_a_cluster_need_one(capsys) -> None:
     outcome = run(capsys, "train", "--at-once", 4, "--slurm", "partition=gpu")
     assert outcome.code == 2
-    assert "at-once: needs --on slurm." in outcome.err
+    assert "at-once: needs --on slurm or --on ray." in outcome.err
     assert "slurm: needs --on slurm." in outcome.err
