@@ -147,7 +147,7 @@ def test_an_objective_that_changes_is_one_setting() -> None:
     one, other = (_plan(objective=each, estimator="stl").spec for each in spellings)
     assert as_json(one)["objective"] == "vr-iwae:alpha=1.0->0.0@12:linear"
     assert group_hash(as_json(one)) == group_hash(as_json(other))
-    assert run_name(one) == "digits-vr-iwae-alpha-1.0--0.0-12-linear-stl-k2"
+    assert run_name(one) == "digits-vr-iwae-alpha-1.0-to-0.0-in-12-linear-stl-k2"
     plan = _plan(objective=spellings[0], estimator="stl")
     (warning,) = warnings_of(plan.spec, plan.data.dataset)
     assert "(at 'vr-iwae:alpha=0.5')" in warning

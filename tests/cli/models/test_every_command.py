@@ -257,7 +257,7 @@ def test_two_layers_are_evaluated_sampled_diagnosed_and_reported_one_by_one(caps
     assert measured.code == 0, measured.err
     child = _json(capsys, "finetune-encoder", two.path, "--steps", 2, "--eval-every", 0, "--name", "child-of-two")
     assert child["theta_sha256"]["before"] == child["theta_sha256"]["after"]
-    assert "eval by layer, nearest to x first: lower KL" in run(capsys, "report", two.path).out
+    assert "eval by layer, nearest to x first: lower part of the KL" in run(capsys, "report", two.path).out
 
 
 def test_bias_check_and_variance(capsys, own) -> None:

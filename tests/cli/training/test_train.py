@@ -175,7 +175,7 @@ def test_config_preset_and_flags_by_precedence(capsys, tmp_path) -> None:
         ("epochs = 3.0", "epochs: must be a whole number, got 3.0"),
         ("hidden = [-5, 0]", "hidden: must be layer sizes"),
         ("hidden = 200", "hidden: must be layer sizes"),
-        ('dataset = [["a"]]', "dataset: must be a text"),
+        ('dataset = [["a"]]', "dataset: no data set is called 'a'."),
         ("objective = 5", "objective: "),
         ("lr = nan", "lr: "),
         ("[train]\nk = 4", "train: there is no such option"),
