@@ -1,8 +1,9 @@
 """The processes of one run over several ranks: torch's process group, behind what the engine and the run need of it.
 
 Rank 0 leads. It tells the other ranks what to do next by messages, and all ranks exchange sums while they do it.
-Messages go through a group of their own on the CPU, in which a rank may wait for days: between two messages rank 0
-may write to a slow disk. In an exchange no rank waits longer than ``EXCHANGE_SECONDS``.
+Messages go through a group of their own on the CPU, in which the other ranks may wait for days: between two messages
+rank 0 may write to a slow disk. Rank 0 waits at most ``EXCHANGE_SECONDS`` until the others take its message, and in an
+exchange no rank waits longer.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -55,7 +56,8 @@ class ProcessGroup:
         with _lost("The ranks of the run did not meet at the address that the launcher gave"):
             wait = timedelta(seconds=EXCHANGE_SECONDS)
             dist.init_process_group("gloo", rank=rank, world_size=size, timeout=wait)
-            messages = dist.new_group(backend="gloo", timeout=timedelta(days=_MESSAGE_DAYS))
+            listening = timedelta(days=_MESSAGE_DAYS)
+            messages = dist.new_group(backend="gloo", timeout=listening if rank else wait)
             return cls(rank, size, local, messages)
 
     def use(self, device: str) -> None:
