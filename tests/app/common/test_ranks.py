@@ -6,8 +6,11 @@ import pytest
 
 from dregcli.app.common import ranks
 from dregcli.app.common.ranks import Place, place_in, shared
+from dregcli.app.studies.elsewhere import faults_of_place
+from dregcli.app.studies.request import TrainRequest
 from dregcli.engine.execution import Execution
 from dregcli.errors import SpecError, UsageError
+from dregcli.names import Place as Where
 from dregcli.names import Shard
 
 TORCHRUN = {
@@ -56,3 +59,21 @@ def test_more_ranks_than_parts_are_refused_with_a_way_out(monkeypatch: pytest.Mo
     assert "--shard batch" in str(raised.value)
     with pytest.raises(SpecError, match="batch-size: 3 ranks need at least 3 examples per step, got 2"):
         shared(Execution(), Shard.BATCH, k=64, batch_size=2)
+
+
+def test_ranks_train_one_run_after_the_other_and_only_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    group: Any = object()
+    requests = {
+        "jobs": TrainRequest({}, jobs=2),
+        "on": TrainRequest({}, on=Where.SLURM),
+        "one job": TrainRequest({}, jobs=1),
+        "nothing": TrainRequest({}),
+    }
+
+    def refused() -> set[str]:
+        faults = {name: faults_of_place(request) for name, request in requests.items()}
+        return {name for name, each in faults.items() if any("several ranks" in fault.message for fault in each)}
+
+    assert refused() == set()
+    monkeypatch.setattr(ranks, "_joined", group)
+    assert refused() == {"jobs", "on"}
