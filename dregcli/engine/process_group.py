@@ -2,8 +2,8 @@
 
 Rank 0 leads. It tells the other ranks what to do next by messages, and all ranks exchange sums while they do it.
 Messages go through a group of their own on the CPU, in which the other ranks may wait for days: between two messages
-rank 0 may write to a slow disk. Rank 0 waits at most ``EXCHANGE_SECONDS`` until the others take its message, and in an
-exchange no rank waits longer.
+rank 0 may write to a slow disk. Rank 0 waits at most ``EXCHANGE_SECONDS`` until the others take its message, and no
+rank waits longer in an exchange.
 """
 
 from collections.abc import Callable, Generator, Sequence
