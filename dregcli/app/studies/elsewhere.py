@@ -93,7 +93,8 @@ def faults_of_place(request: TrainRequest) -> list[Fault]:
     if launcher and request.jobs is not None:
         faults.append(Fault("jobs", f"is about runs on this machine, and cannot be given with --on {request.on}."))
     if ranks_here() is not None:
-        message = "cannot be given with several ranks, which train one run together: leave it out, or torchrun."
+        message = "cannot be given with several ranks, which train one run together: "
+        message += "leave this option out, or start dreg without torchrun."
         given = {"on": launcher is not None, "jobs": launcher is None and (request.jobs or 1) > 1}
         faults += [Fault(option, message) for option, is_given in given.items() if is_given]
     places: dict[str, list[Place]] = {}
