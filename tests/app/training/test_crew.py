@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dregcli.app.common.interrupts import StopRequest
 from dregcli.app.loading.bounds import Parts
-from dregcli.app.models.code import CodeKind
+from dregcli.app.models.code import Code, CodeKind
 from dregcli.app.models.find import find_code
 from dregcli.app.training import following
 from dregcli.app.training.crew import (
@@ -106,7 +106,12 @@ def test_a_rank_with_other_programs_does_not_follow(monkeypatch: pytest.MonkeyPa
     with pytest.raises(CodeRefused, match=r"Rank 1 has dreg .*, and rank 0 has dreg 0\.0\.1"):
         following.require_same_programs(RunOrder(spec, of_file, state, version="0.0.1"), rank=1)
     installed = replace(of_file, kind=CodeKind.MODULE)
-    monkeypatch.setattr(following, "find_code", lambda _: replace(installed, files={"tiny.py": b"other"}))
+    other = replace(installed, files={"tiny.py": b"other"})
+
+    def found(_: str) -> Code:
+        return other
+
+    monkeypatch.setattr(following, "find_code", found)
     with pytest.raises(CodeRefused, match="is not the same as on rank 0"):
         following.require_same_programs(RunOrder(spec, installed, state), rank=1)
 
