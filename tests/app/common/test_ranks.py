@@ -1,5 +1,6 @@
 """Where the ranks of a process come from, and what they can share."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from dregcli.app.common import ranks
 from dregcli.app.common.ranks import Place, place_in, shared
 from dregcli.app.studies.elsewhere import faults_of_place
-from dregcli.app.studies.request import TrainRequest
+from dregcli.app.studies.plan import plan_study
+from dregcli.app.studies.request import Files, TrainRequest
 from dregcli.engine.execution import Execution
 from dregcli.errors import SpecError, UsageError
 from dregcli.names import Place as Where
@@ -77,3 +79,14 @@ def test_ranks_train_one_run_after_the_other_and_only_here(monkeypatch: pytest.M
     assert refused() == set()
     monkeypatch.setattr(ranks, "_joined", group)
     assert refused() == {"jobs", "on"}
+
+
+def test_a_study_that_ranks_cannot_share_is_refused_before_its_first_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Two:
+        rank, size = 0, 2
+
+    group: Any = Two()
+    monkeypatch.setattr(ranks, "_joined", group)
+    with pytest.raises(SpecError, match="blocks of 16 samples, which K=8 does not have: start") as raised:
+        plan_study(TrainRequest({"k": [32, 8], "steps": 4, "lr": -1.0}), Files({}, {}), Path("unused"))
+    assert {fault.field for fault in raised.value.faults} >= {"lr"}, "all faults at once"
