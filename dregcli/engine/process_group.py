@@ -1,8 +1,9 @@
 """The processes of one run over several ranks: torch's process group, behind what the engine and the run need of it.
 
 Rank 0 leads. It tells the other ranks what to do next by messages, and all ranks exchange sums while they do it.
-Messages go through a group of their own on the CPU, in which a rank may wait for days: between two messages rank 0
-may write to a slow disk. In an exchange no rank waits longer than ``EXCHANGE_SECONDS``.
+Messages go through a group of their own on the CPU, in which the other ranks may wait for days: between two messages
+rank 0 may write to a slow disk. Rank 0 waits at most ``EXCHANGE_SECONDS`` until the others take its message, and no
+rank waits longer in an exchange.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -19,7 +20,7 @@ from dregcli.errors import RankLost
 EXCHANGE_SECONDS: Final = 600.0
 """How long a rank waits for the others in an exchange. A rank that ends is noticed at once by its connection."""
 
-_MESSAGE_DAYS: Final = 365
+_AS_LONG_AS_IT_TAKES: Final = timedelta(days=365)
 _SHORT: Final = 64
 """Bytes of a message that one broadcast carries, with the length before them."""
 
@@ -55,7 +56,7 @@ class ProcessGroup:
         with _lost("The ranks of the run did not meet at the address that the launcher gave"):
             wait = timedelta(seconds=EXCHANGE_SECONDS)
             dist.init_process_group("gloo", rank=rank, world_size=size, timeout=wait)
-            messages = dist.new_group(backend="gloo", timeout=timedelta(days=_MESSAGE_DAYS))
+            messages = dist.new_group(backend="gloo", timeout=_AS_LONG_AS_IT_TAKES if rank else wait)
             return cls(rank, size, local, messages)
 
     def use(self, device: str) -> None:
@@ -115,7 +116,7 @@ class ProcessGroup:
         self._tried(lambda: dist.broadcast(buffer, 0, group=self._messages))
 
     def answer(self, answer: bytes) -> None:
-        """Send an answer to rank 0.
+        """Send an answer to rank 0, which may take it much later.
 
         Raises:
             RankLost: rank 0 has ended.
@@ -123,21 +124,26 @@ class ProcessGroup:
         for part in (len(answer).to_bytes(8, "little"), answer):
             if part:
                 buffer = torch.frombuffer(bytearray(part), dtype=torch.uint8)
-                self._tried(lambda buffer=buffer: dist.send(buffer, 0))
+                self._tried(lambda buffer=buffer: _done(dist.isend(buffer, 0), _AS_LONG_AS_IT_TAKES))
 
-    def answers(self) -> list[bytes]:
+    def answers(self, *, work_seconds: float = 0.0) -> list[bytes]:
         """Return the answers of all other ranks, in their order.
 
-        Raises:
-            RankLost: a rank has ended.
-        """
-        return [self._answer(rank) for rank in range(1, self.size)]
+        Args:
+            work_seconds: how long this rank had to work for its part; another one may need ten times as long.
 
-    def _answer(self, rank: int) -> bytes:
+        Raises:
+            RankLost: a rank has ended or does not answer.
+        """
+        wait = timedelta(seconds=EXCHANGE_SECONDS + 10.0 * work_seconds)
+        return [self._answer(rank, wait) for rank in range(1, self.size)]
+
+    def _answer(self, rank: int, wait: timedelta) -> bytes:
         def received(count: int) -> bytes:
             buffer = torch.zeros(count, dtype=torch.uint8)
             if count:
-                self._tried(lambda: dist.recv(buffer, rank), f"Rank {rank} of the run has ended or does not answer")
+                what = f"Rank {rank} of the run has ended or does not answer"
+                self._tried(lambda: _done(dist.irecv(buffer, rank), wait), what)
             return buffer.numpy().tobytes()
 
         return received(int.from_bytes(received(8), "little"))
@@ -155,6 +161,12 @@ class ProcessGroup:
         except RankLost:
             self.is_lost = True
             raise
+
+
+def _done(work: dist.Work | None, wait: timedelta) -> None:
+    """Wait until something has been sent or received."""
+    assert work is not None, "this process is one of the group"
+    work.wait(wait)
 
 
 @contextmanager

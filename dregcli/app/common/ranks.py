@@ -91,21 +91,24 @@ def joining(place: Place) -> Generator[ProcessGroup]:
         group.leave()
 
 
+def sharing_faults(shard: Shard, *, k: int, batch_size: int) -> list[Fault]:
+    """Return a fault if a step has fewer parts than there are ranks; none if this process is alone."""
+    if _joined is None or Shards(_joined, shard).units(k=k, examples=batch_size) >= _joined.size:
+        return []
+    ranks = f"{_joined.size} ranks need"
+    if shard is Shard.BATCH:
+        message = f"{ranks} at least {_joined.size} examples per step, got {batch_size}"
+        return [Fault("batch-size", f"{message}: start fewer ranks, or use --shard samples.")]
+    message = f"{ranks} at least {_joined.size} blocks of 16 samples, which K={k} does not have"
+    return [Fault("k", f"{message}: start fewer ranks, or use --shard batch.")]
+
+
 def shared(execution: Execution, shard: Shard, *, k: int, batch_size: int) -> Execution:
     """Return an execution that divides a step's rows among the ranks, if this process is one of several.
 
     Raises:
         SpecError: there are fewer parts than ranks.
     """
-    if _joined is None:
-        return execution
-    shards = Shards(_joined, shard)
-    parts = shards.units(k=k, examples=batch_size)
-    if parts >= _joined.size:
-        return replace(execution, shards=shards)
-    ranks = f"{_joined.size} ranks need"
-    if shard is Shard.BATCH:
-        message = f"{ranks} at least {_joined.size} examples per step, got {batch_size}."
-        raise SpecError([Fault("batch-size", message)], hint="start fewer ranks, or use --shard samples")
-    message = f"{ranks} at least {_joined.size} blocks of 16 samples, which K={k} does not have."
-    raise SpecError([Fault("k", message)], hint="start fewer ranks, or use --shard batch")
+    if faults := sharing_faults(shard, k=k, batch_size=batch_size):
+        raise SpecError(faults)
+    return execution if _joined is None else replace(execution, shards=Shards(_joined, shard))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from dregcli.app.common.out_of_memory import is_of_memory
+from dregcli.app.common.ranks import sharing_faults
 from dregcli.app.models.code import Code
 from dregcli.app.models.make import make_model
 from dregcli.app.planning.architectures import Architecture, architecture
@@ -83,6 +84,8 @@ def resolve(
     with using_threads(number):  # chunks that are decided automatically fit into the caches of these cores
         decided, of_execution, warnings = decide_execution(options, shape, steps=steps, compiles=built.compiles)
     faults.add(of_execution)
+    if not (faults.is_open("k") or faults.is_open("batch_size")):
+        faults.add(sharing_faults(options.shard, k=options.k, batch_size=options.batch_size))
     tracked, of_words = _words(options, faults)
     faults.add(of_words)
     evaluations = _evaluations(options, steps)

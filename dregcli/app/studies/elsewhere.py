@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 from dregcli.app.common.interrupts import StopRequest
 from dregcli.app.common.listener import Listener
+from dregcli.app.common.ranks import ranks_here
 from dregcli.app.studies.listening import RunListener
 from dregcli.app.studies.ray.launcher import Ray
 from dregcli.app.studies.request import TrainRequest
@@ -91,6 +92,11 @@ def faults_of_place(request: TrainRequest) -> list[Fault]:
         faults.append(Fault("at-once", f"must be at least 1, got {request.at_once}."))
     if launcher and request.jobs is not None:
         faults.append(Fault("jobs", f"is about runs on this machine, and cannot be given with --on {request.on}."))
+    if ranks_here() is not None:
+        message = "cannot be given with several ranks, which train one run together: "
+        message += "leave this option out, or start dreg without torchrun."
+        given = {"on": launcher is not None, "jobs": launcher is None and (request.jobs or 1) > 1}
+        faults += [Fault(option, message) for option, is_given in given.items() if is_given]
     places: dict[str, list[Place]] = {}
     for place, each in WHERE.items():
         for option in each.options:

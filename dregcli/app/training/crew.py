@@ -6,10 +6,11 @@ own rows (``dregcli.app.training.following``).
 
 import io
 import json
+import time
 from base64 import b64decode, b64encode
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -244,9 +245,15 @@ class Crew:
 
 @dataclass(frozen=True)
 class OthersOfGroup:
-    """The other ranks in an evaluation."""
+    """The other ranks in an evaluation.
+
+    Attributes:
+        group: all ranks.
+        began: when the evaluation began, by the monotonic clock.
+    """
 
     group: ProcessGroup
+    began: float = field(default_factory=time.monotonic)
 
     @property
     def size(self) -> int:
@@ -255,4 +262,4 @@ class OthersOfGroup:
 
     def parts(self) -> list[Parts]:
         """Return what each of the other ranks has found."""
-        return [parts_of(each) for each in self.group.answers()]
+        return [parts_of(each) for each in self.group.answers(work_seconds=time.monotonic() - self.began)]

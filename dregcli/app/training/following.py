@@ -33,7 +33,8 @@ from dregcli.engine.training import Trainer
 from dregcli.errors import CodeRefused, Diverged, RankLost, Terminated
 
 GRACE_SECONDS: Final = 15.0
-"""How long after a signal a rank goes on with the others. Rank 0 usually gets the signal too, and ends the run."""
+"""How long after a signal a rank takes steps with the others. Rank 0 usually gets the signal too, and ends the run
+after its step; an evaluation that comes before the end may last longer."""
 
 
 @contextmanager
@@ -106,7 +107,7 @@ class _Follower:
 
     def _next(self) -> bytes:
         message = self._group.heard()
-        if self._stop.received is not None:
+        if self._stop.received is not None and message in (STEP, COLLECT_AND_STEP):
             now = time.monotonic()
             self._leaves_at = self._leaves_at or now + GRACE_SECONDS
             if now > self._leaves_at:

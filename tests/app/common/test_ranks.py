@@ -1,13 +1,18 @@
 """Where the ranks of a process come from, and what they can share."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dregcli.app.common import ranks
 from dregcli.app.common.ranks import Place, place_in, shared
+from dregcli.app.studies.elsewhere import faults_of_place
+from dregcli.app.studies.plan import plan_study
+from dregcli.app.studies.request import Files, TrainRequest
 from dregcli.engine.execution import Execution
 from dregcli.errors import SpecError, UsageError
+from dregcli.names import Place as Where
 from dregcli.names import Shard
 
 TORCHRUN = {
@@ -56,3 +61,32 @@ def test_more_ranks_than_parts_are_refused_with_a_way_out(monkeypatch: pytest.Mo
     assert "--shard batch" in str(raised.value)
     with pytest.raises(SpecError, match="batch-size: 3 ranks need at least 3 examples per step, got 2"):
         shared(Execution(), Shard.BATCH, k=64, batch_size=2)
+
+
+def test_ranks_train_one_run_after_the_other_and_only_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    group: Any = object()
+    requests = {
+        "jobs": TrainRequest({}, jobs=2),
+        "on": TrainRequest({}, on=Where.SLURM),
+        "one job": TrainRequest({}, jobs=1),
+        "nothing": TrainRequest({}),
+    }
+
+    def refused() -> set[str]:
+        faults = {name: faults_of_place(request) for name, request in requests.items()}
+        return {name for name, each in faults.items() if any("several ranks" in fault.message for fault in each)}
+
+    assert refused() == set()
+    monkeypatch.setattr(ranks, "_joined", group)
+    assert refused() == {"jobs", "on"}
+
+
+def test_a_study_that_ranks_cannot_share_is_refused_before_its_first_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Two:
+        rank, size = 0, 2
+
+    group: Any = Two()
+    monkeypatch.setattr(ranks, "_joined", group)
+    with pytest.raises(SpecError, match="blocks of 16 samples, which K=8 does not have: start") as raised:
+        plan_study(TrainRequest({"k": [32, 8], "steps": 4, "lr": -1.0}), Files({}, {}), Path("unused"))
+    assert {fault.field for fault in raised.value.faults} >= {"lr"}, "all faults at once"

@@ -1,5 +1,6 @@
 """What rank 0 tells the others: messages whole, and no rank stops before rank 0 knows why."""
 
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,16 +11,26 @@ import pytest
 import torch
 from torch import Tensor
 
+from dregcli.app.common.interrupts import StopRequest
 from dregcli.app.loading.bounds import Parts
-from dregcli.app.models.code import CodeKind
+from dregcli.app.models.code import Code, CodeKind
 from dregcli.app.models.find import find_code
 from dregcli.app.training import following
-from dregcli.app.training.crew import Crew, EvaluationOrder, RunOrder, parts_message, parts_of
+from dregcli.app.training.crew import (
+    ANSWER,
+    RUN_ENDS,
+    STEP,
+    Crew,
+    EvaluationOrder,
+    RunOrder,
+    parts_message,
+    parts_of,
+)
 from dregcli.engine import training
 from dregcli.engine.process_group import ProcessGroup
 from dregcli.engine.training import Trainer
 from dregcli.engine.training_state import TrainerState
-from dregcli.errors import CodeRefused, Diverged
+from dregcli.errors import CodeRefused, Diverged, Terminated
 from dregcli.names import Split
 from dregcli.specs.run import RunSpec
 from tests.support.own_models import write_model
@@ -95,9 +106,34 @@ def test_a_rank_with_other_programs_does_not_follow(monkeypatch: pytest.MonkeyPa
     with pytest.raises(CodeRefused, match=r"Rank 1 has dreg .*, and rank 0 has dreg 0\.0\.1"):
         following.require_same_programs(RunOrder(spec, of_file, state, version="0.0.1"), rank=1)
     installed = replace(of_file, kind=CodeKind.MODULE)
-    monkeypatch.setattr(following, "find_code", lambda _: replace(installed, files={"tiny.py": b"other"}))
+    other = replace(installed, files={"tiny.py": b"other"})
+
+    def found(_: str) -> Code:
+        return other
+
+    monkeypatch.setattr(following, "find_code", found)
     with pytest.raises(CodeRefused, match="is not the same as on rank 0"):
         following.require_same_programs(RunOrder(spec, installed, state), rank=1)
+
+
+def test_a_rank_that_alone_got_a_signal_leaves_at_a_step_and_not_in_the_end_of_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rank 0 got the signal too if it asks for no further step, however long its last evaluation takes."""
+    monkeypatch.setattr(following, "GRACE_SECONDS", 0.0)
+    messages = iter([STEP, ANSWER, RUN_ENDS, ANSWER, STEP])
+
+    class Group:
+        rank = 1
+
+        def heard(self) -> bytes:
+            return next(messages)
+
+    follower: Any = vars(following)["_Follower"](Group(), None, StopRequest(signal.SIGTERM))
+    for expected in (STEP, ANSWER, RUN_ENDS, ANSWER):
+        assert follower._next() == expected
+    with pytest.raises(Terminated, match="SIGTERM, which came to this rank alone"):
+        follower._next()
 
 
 def assert_equal(found: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
