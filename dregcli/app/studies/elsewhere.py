@@ -91,12 +91,17 @@ def faults_of_place(request: TrainRequest) -> list[Fault]:
         faults.append(Fault("at-once", f"must be at least 1, got {request.at_once}."))
     if launcher and request.jobs is not None:
         faults.append(Fault("jobs", f"is about runs on this machine, and cannot be given with --on {request.on}."))
-    places: dict[str, list[Place]] = {}
-    for place, each in WHERE.items():
-        for option in each.options:
-            places.setdefault(option, []).append(place)
-    for option, its in places.items():
+    for option, its in options_of_places().items():
         if getattr(request, option) and request.on not in its:
             name = option.replace("_", "-")
             faults.append(Fault(name, f"needs {' or '.join(f'--on {place}' for place in its)}."))
     return faults
+
+
+def options_of_places() -> dict[str, list[Place]]:
+    """Return the fields of ``TrainRequest`` that only some launchers take, each with the places of these launchers."""
+    places: dict[str, list[Place]] = {}
+    for place, each in WHERE.items():
+        for option in each.options:
+            places.setdefault(option, []).append(place)
+    return places

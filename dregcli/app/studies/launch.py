@@ -8,7 +8,7 @@ from dregcli.app.common.listener import Listener, ListenerOfMany
 from dregcli.app.loading.named import find_run_to_resume
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.words import spread_pair
-from dregcli.app.studies.elsewhere import WHERE, faults_of_place
+from dregcli.app.studies.elsewhere import WHERE, faults_of_place, options_of_places
 from dregcli.app.studies.outcome import StudyResult
 from dregcli.app.studies.plan import StudyPlan, name_faults, plan_study
 from dregcli.app.studies.preview import Preview, preview_run, preview_study
@@ -24,6 +24,7 @@ from dregcli.specs.axes import grid_of
 from dregcli.specs.resolve import flag, merge_options, setting_faults
 from dregcli.specs.run import RunSpec
 from dregcli.store.runs import RunStore
+from dregcli.wording import listed
 
 __all__ = ["StudyResult", "TrainRequest", "TrainResult", "launch", "preview", "print_config"]
 
@@ -176,12 +177,13 @@ def _resume(
     beside = [f"--{word}" for word in ("name", "preset", "config", "sweep") if getattr(request, word) is not None]
     beside += ["--jobs"] if request.jobs is not None else []
     beside += [f"--on {request.on}"] if request.on is not Place.LOCAL else []
+    beside += [f"--{flag(option)}" for option in options_of_places() if getattr(request, option) not in (None, ())]
     beside += ["--seeds"] if request.options.get("seeds") is not None else []
     grid = grid_of([request.flags])
     lists = [*(flag(axis.name) for axis in grid.axes), *(fault.field for fault in grid.faults)]
-    beside += [f"several --{name}" for name in dict.fromkeys(lists)]
+    beside += [f"several values of --{name}" for name in dict.fromkeys(lists)]
     if beside:
-        what = f"{' and '.join(beside)} cannot be given with --resume: a resumed run keeps its name and spec."
+        what = f"{listed(beside)} cannot be given with --resume: it continues one run here, with its name and spec."
         raise UsageError(what, hint=command("train", "--resume", reference))
     if request.end and request.options.get("steps") is not None:
         what = "--steps cannot be given with --end, which takes no more steps."

@@ -192,6 +192,8 @@ def test_the_command_line_is_stronger_than_a_table_and_a_run_is_given_once(tmp_p
 def test_faults_of_a_sweep(tmp_path: Path) -> None:
     told = faults(tmp_path, sweep=SWEEP.replace("0.01", "-1.0").replace('"reparam"', '"stl"'), k=None)
     assert [each.partition(": ")[0] for each in told] == ["rws/dreg, rws/stl", "rws/stl"]
+    told = faults(tmp_path, sweep="[[run]]\nk = 2\n[[run]]\nk = 2\nnoise = 3\njobs = 3\n", k=None)
+    assert [each.rpartition(": ")[0].rpartition(": ")[2] for each in told] == ["jobs", "noise"], told
     for text, what in {"k = 2\n": "holds k outside", "run = 3\n": "has no", "x = [": "not valid TOML"}.items():
         with pytest.raises(UsageError, match=what):
             planned(tmp_path, sweep=text)
