@@ -99,13 +99,18 @@ def shared(execution: Execution, shard: Shard, *, k: int, batch_size: int) -> Ex
     """
     if _joined is None:
         return execution
-    shards = Shards(_joined, shard)
-    parts = shards.units(k=k, examples=batch_size)
-    if parts >= _joined.size:
-        return replace(execution, shards=shards)
-    ranks = f"{_joined.size} ranks need"
+    if faults := rank_faults(shard, k=k, batch_size=batch_size):
+        raise SpecError(faults, hint="start fewer ranks")
+    return replace(execution, shards=Shards(_joined, shard))
+
+
+def rank_faults(shard: Shard, *, k: int, batch_size: int) -> list[Fault]:
+    """Return a fault if a step has fewer parts than there are ranks; none if this process is alone."""
+    if _joined is None or Shards(_joined, shard).units(k=k, examples=batch_size) >= _joined.size:
+        return []
+    ranks = f"{_joined.size} ranks need at least {_joined.size}"
     if shard is Shard.BATCH:
-        message = f"{ranks} at least {_joined.size} examples per step, got {batch_size}."
-        raise SpecError([Fault("batch-size", message)], hint="start fewer ranks, or use --shard samples")
-    message = f"{ranks} at least {_joined.size} blocks of 16 samples, which K={k} does not have."
-    raise SpecError([Fault("k", message)], hint="start fewer ranks, or use --shard batch")
+        message = f"{ranks} examples per step, got {batch_size}: start fewer ranks, or use --shard samples."
+        return [Fault("batch-size", message)]
+    message = f"{ranks} blocks of 16 samples, which K={k} does not have: start fewer ranks, or use --shard batch."
+    return [Fault("k", message)]

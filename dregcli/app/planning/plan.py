@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dregcli.app.common.listener import Listener
+from dregcli.app.common.ranks import rank_faults
 from dregcli.app.models.code import Code
 from dregcli.app.models.find import asked_code
 from dregcli.app.planning.load_data import load_asked
@@ -16,7 +17,7 @@ from dregcli.data.dataset import Dataset
 from dregcli.engine.estimators import Expectation
 from dregcli.engine.pairs import Pair, estimators_of, resolve_pair
 from dregcli.engine.words import parse_scheduled, word_of
-from dregcli.errors import DregError, Fault
+from dregcli.errors import DregError, Fault, SpecError
 from dregcli.names import Promise
 from dregcli.specs.options import RunOptions
 from dregcli.specs.run import RunSpec
@@ -76,6 +77,8 @@ def resolve_plan(
     if code is None and not any(fault.field == "model" for fault in found):
         code, of_code = asked_code(options)
     spec, warnings = resolve(options, dataset, [*found, *of_data, *of_code], code)
+    if of_ranks := rank_faults(spec.shard, k=spec.k, batch_size=spec.batch_size):
+        raise SpecError(of_ranks, hint="correct these options, or start fewer ranks")
     if missing:
         raise missing
     assert dataset is not None

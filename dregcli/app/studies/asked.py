@@ -45,7 +45,9 @@ class Asked:
         field, _, entry = name.partition(".")
         if entry:
             return self.options.model_options.get(entry, "none")
-        return getattr(self.options, field, None)  # None for a name of another table that is no option: a fault tells it
+        return getattr(
+            self.options, field, None
+        )  # None for a name of another table that is no option: a fault tells it
 
     @property
     def meaning(self) -> str:

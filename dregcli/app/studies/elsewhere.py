@@ -99,7 +99,7 @@ def faults_of_place(request: TrainRequest) -> list[Fault]:
 
 
 def options_of_places() -> dict[str, list[Place]]:
-    """Return the fields of ``TrainRequest`` that only some launchers take, each with the places of these launchers."""
+    """Return the fields of ``TrainRequest`` that only some launchers take, each with their places."""
     places: dict[str, list[Place]] = {}
     for place, each in WHERE.items():
         for option in each.options:

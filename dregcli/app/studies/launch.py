@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from dregcli.app.common.listener import Listener, ListenerOfMany
+from dregcli.app.common.ranks import ranks_here
 from dregcli.app.loading.named import find_run_to_resume
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.words import spread_pair
@@ -131,7 +132,7 @@ def _planned(request: TrainRequest, files: Files, data_dir: Path) -> StudyPlan:
 
 
 def _files(request: TrainRequest) -> Files:
-    """Read the files of a request; the faults of ``--jobs`` are reported together with theirs."""
+    """Read the files of a request; the faults of where runs are trained are reported together with theirs."""
     files = request.read_files()
     faults: list[Fault] = []
     if request.jobs is not None and request.jobs < 1:
@@ -139,6 +140,9 @@ def _files(request: TrainRequest) -> Files:
     elif (request.jobs or 1) > 1 and request.on is Place.LOCAL and not request.is_study(files):
         message = "is about the runs of a study, but this is one run: give --seeds, or several values for an option."
         faults.append(Fault("jobs", message))
+    if ranks_here() and (request.on is not Place.LOCAL or (request.jobs or 1) > 1):
+        which = "jobs" if request.on is Place.LOCAL else "on"
+        faults.append(Fault(which, "trains runs in processes that are no ranks: leave it out, or start one process."))
     return replace(files, faults=[*files.faults, *faults, *faults_of_place(request)])
 
 

@@ -1,15 +1,18 @@
 """Options with several values: what is combined, what is refused, and what each combination is called."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from dregcli.app.common import ranks
 from dregcli.app.planning import load_data
 from dregcli.app.studies.launch import preview
 from dregcli.app.studies.plan import StudyPlan, plan_study
 from dregcli.app.studies.request import TrainRequest
 from dregcli.errors import SpecError, UsageError
+from dregcli.names import Place
 from dregcli.specs.axes import grid_of
 from dregcli.specs.run import NO_EFFECT, as_json
 from dregcli.store.runs import RunStore
@@ -141,6 +144,16 @@ def test_faults_name_the_values_that_have_them_and_no_others() -> None:
 def test_a_pair_contradicts_other_objectives_and_the_message_says_which() -> None:
     (told,) = faults(objective=["iwae", "rws"], estimator=["dreg", "rws/dreg-norm"])
     assert "contradicts --objective iwae" in told
+
+
+def test_what_ranks_cannot_share_is_told_before_the_first_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "_joined", SimpleNamespace(rank=0, size=3))
+    (told,) = faults(k=[4, 64])
+    assert told.startswith("k: 3 ranks need at least 3 blocks of 16 samples, which K=4 does not have")
+    assert len(planned(k=[4, 64], shard="batch").combinations) == 2
+    for where, option in {"jobs": {"jobs": 2}, "on": {"on": Place.RAY}}.items():
+        with pytest.raises(SpecError, match=f"{where}: trains runs in processes that are no ranks"):
+            preview(TrainRequest({"k": [48, 64]}, **option), runs_dir=NOWHERE, data_dir=NOWHERE, listener=Recorder())
 
 
 def test_too_many_runs() -> None:
