@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from dregcli.app.runs import watch
+from dregcli.app.studies.claiming import find_or_claim
+from dregcli.app.studies.repeats import key_of
 from dregcli.app.studies.slurm import task
 from dregcli.app.studies.slurm.arrays import read_order
 from dregcli.app.studies.slurm.task import MOST_IDLE, run_task
@@ -165,6 +167,15 @@ def test_a_cancelled_task_does_not_start_again_and_the_same_command_hands_it_ove
     assert "seed 1: in the queue as job 77_1 of SLURM" in again.err
     assert "handed over to SLURM: 1 run, as job 78; logs: " in again.err
     assert "--array" not in cluster.scripts[1], "one run is a job, and no array"
+
+
+def test_a_run_that_another_process_is_about_to_train_is_left_to_it(capsys, tmp_path, cluster, order) -> None:
+    find_or_claim(RunStore(tmp_path / "runs"), key_of(read_order(order).spec))
+    cluster.say("queue", "77_1")
+    again = handed_over(capsys, tmp_path / "runs", "--json")
+    assert again.code == 0, again.err
+    assert [each["status"] for each in again.json["runs"]] == ["running", "queued"]
+    assert len(cluster.scripts) == 1
 
 
 @pytest.mark.usefixtures("_own_handlers")
