@@ -1,5 +1,7 @@
 """Plan and train what ``dreg train`` asks for: a new run, a resumed run, or a study of many runs."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -90,7 +92,8 @@ def print_config(request: TrainRequest, *, data_dir: Path, listener: Listener) -
         what = "--print-config prints one run, but a study has several."
         hint = "give one --seed and one value for each option; or see all runs: --dry-run in place of --print-config"
         raise UsageError(what, where="--seeds, a list of values, or --sweep", hint=hint)
-    plan = plan_run(request, files, data_dir)
+    with _planning(request):
+        plan = plan_run(request, files, data_dir)
     plan.warn(listener)
     return plan.spec
 
@@ -124,11 +127,18 @@ def preview(request: TrainRequest, *, runs_dir: Path, data_dir: Path, listener: 
 
 def _planned(request: TrainRequest, files: Files, data_dir: Path) -> StudyPlan:
     """Plan a study for the machines that will train it; see ``dregcli.app.studies.plan.plan_study``."""
+    with _planning(request):
+        return plan_study(request, files, data_dir)
+
+
+@contextmanager
+def _planning(request: TrainRequest) -> Generator[None]:
+    """Decide ``auto`` inside the block for the machines that will train the runs of a request."""
     elsewhere = WHERE.get(request.on)
     number = elsewhere.threads(request) if elsewhere else max(1, threads() // max(1, request.jobs or 1))
     device = elsewhere.device(request) if elsewhere else None
     with using_threads(number), planning_for(device):  # --threads auto takes the number that torch has now
-        return plan_study(request, files, data_dir)
+        yield
 
 
 def _files(request: TrainRequest) -> Files:

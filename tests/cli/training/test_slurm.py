@@ -308,6 +308,8 @@ def test_the_device_is_that_of_the_jobs_and_not_of_the_host_that_hands_over(
     (script,) = cluster.scripts
     assert (f"--gpus-per-node={gpus}\n" in script) is (gpus > 0)
     assert ("leaves it idle" in outcome.err) is ("gres=gpu:1" in words)
+    alone = run(capsys, "train", "--on", "slurm", *words, "--print-config", "--json")
+    assert alone.json["device"] == device, alone.err
 
 
 def test_options_of_a_cluster_need_one(capsys) -> None:
