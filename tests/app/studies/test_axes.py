@@ -111,7 +111,7 @@ def test_what_changes_no_numbers_has_one_value(field: str) -> None:
     (told,) = faults(**{field: ["1", "2"] if field == "seed" else [16, 32]})
     assert told.startswith(f"{field.replace('_', '-')}: takes one ")
     if field == "seed":
-        assert told.endswith("--seeds 1, 2")
+        assert told.endswith("--seeds 1,2")
 
 
 def test_how_often_a_run_validates_counts_with_patience() -> None:
