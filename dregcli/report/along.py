@@ -24,6 +24,10 @@ _OF_MEASURES: Final = ("eval_k", "eval_seed")
 _OF_DATA: Final = ("dataset", "data_checksum", "split_convention", "task", "binarisation", "likelihood")
 """Settings along which no bounds can be compared, because they say what is modelled."""
 
+_FAMILY: Final = " of all tables along a setting"
+
+_OTHERS: Final = "The table of all pairs of groups adjusts p for its own tests, so that its verdicts may differ."
+
 _MODEL: Final = ("model", "model_digest", "model_before", "model_options")
 """Settings of a model, besides those that only some models have."""
 
@@ -132,10 +136,11 @@ def along_table(found: Along, labels: Mapping[str, str]) -> Table:
     if len(measures) == 1:
         title += f": {measures[0].text}"
     pairs = [pair for _, line in compared for pair in line.pairs]
-    table = table_of_pairs(title, labels, pairs, tests=found.tests)
+    table = table_of_pairs(title, labels, pairs, tests=found.tests, family=_FAMILY)
     if len(measures) > 1:
         table = _with_measures(table, [measure for measure, line in compared for _ in line.pairs])
-    return replace(table, notes=(*table.notes, *_not_compared(found, labels)))
+    others = [_OTHERS] if table.notes else []
+    return replace(table, notes=(*table.notes, *others, *_not_compared(found, labels)))
 
 
 def _with_measures(table: Table, measures: Sequence[Measure]) -> Table:

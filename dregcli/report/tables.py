@@ -133,7 +133,9 @@ def pairs_table(found: Comparison, labels: Mapping[str, str], pairs: Sequence[Pa
     return table_of_pairs(f"paired over seeds: {found.measure.text}", labels, pairs, tests=found.tests)
 
 
-def table_of_pairs(title: str, labels: Mapping[str, str], pairs: Sequence[Paired], *, tests: int) -> Table:
+def table_of_pairs(
+    title: str, labels: Mapping[str, str], pairs: Sequence[Paired], *, tests: int, family: str = ""
+) -> Table:
     """Return a table with one row per pair of groups.
 
     Args:
@@ -141,6 +143,7 @@ def table_of_pairs(title: str, labels: Mapping[str, str], pairs: Sequence[Paired
         labels: labels of the groups, by key.
         pairs: the pairs.
         tests: number of tests for which the p-values are adjusted.
+        family: in words where these tests are, if other tables have some of them.
     """
     columns = [
         Column("difference", numeric=False),
@@ -161,7 +164,7 @@ def table_of_pairs(title: str, labels: Mapping[str, str], pairs: Sequence[Paired
         )
         for pair in pairs
     ]
-    of_all = f"the {tests} tested pairs" if tests > 1 else "the one tested pair"
+    of_all = f"the {tests} tested pairs{family}" if tests > 1 else "the one tested pair"
     notes = [
         "t: nats / s.e. p and the interval follow from it by Student's t, with one degree of freedom fewer than "
         f"shared seeds, for each pair alone. p (Holm): p adjusted for {of_all}, so that the chance of any false "

@@ -213,7 +213,8 @@ def _fault(field: str, entry: str | None, values: tuple[object, ...], layers: Se
         return Fault(name, "is empty: a list of values needs at least one.")
     words = ", ".join(map(value_in_words, values))
     if field == "seed":
-        return Fault(name, f"takes one number, got {words}. A study takes several seeds: --seeds {words}")
+        seeds = words.replace(", ", ",")
+        return Fault(name, f"takes one number, got {words}. A study takes several seeds: --seeds {seeds}")
     has_patience = any(layer.get("patience") is not None for layer in layers)
     if field in NO_EFFECT and not (field in DECIDED_BY_PATIENCE and has_patience):
         message = f"takes one value for all runs, because it does not change their numbers; got {words}."

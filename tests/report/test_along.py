@@ -40,7 +40,7 @@ def test_each_estimator_at_each_k_and_no_pair_that_differs_twice() -> None:
     assert [row[0].text for row in table.rows] == [f"iwae/dreg K={k} minus iwae/stl K={k}" for k in (4, 64)]
     assert [row[1].text for row in table.rows] == [f"test final bound at K={k}" for k in (4, 64)]
     assert all("dreg" in row[3].text for row in table.rows)
-    assert any("for the 2 tested pairs" in note for note in table.notes)
+    assert any("for the 2 tested pairs of all tables along a setting" in note for note in table.notes)
     assert sections[0].comparisons
 
 

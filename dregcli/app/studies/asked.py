@@ -43,7 +43,11 @@ class Asked:
         if name in self.varied:
             return self.varied[name]
         field, _, entry = name.partition(".")
-        return self.options.model_options.get(entry, "none") if entry else getattr(self.options, field)
+        if entry:
+            return self.options.model_options.get(entry, "none")
+        return getattr(
+            self.options, field, None
+        )  # None for a name of another table that is no option: a fault tells it
 
     @property
     def meaning(self) -> str:

@@ -97,12 +97,17 @@ def faults_of_place(request: TrainRequest) -> list[Fault]:
         message += "leave this option out, or start dreg without torchrun."
         given = {"on": launcher is not None, "jobs": launcher is None and (request.jobs or 1) > 1}
         faults += [Fault(option, message) for option, is_given in given.items() if is_given]
-    places: dict[str, list[Place]] = {}
-    for place, each in WHERE.items():
-        for option in each.options:
-            places.setdefault(option, []).append(place)
-    for option, its in places.items():
+    for option, its in options_of_places().items():
         if getattr(request, option) and request.on not in its:
             name = option.replace("_", "-")
             faults.append(Fault(name, f"needs {' or '.join(f'--on {place}' for place in its)}."))
     return faults
+
+
+def options_of_places() -> dict[str, list[Place]]:
+    """Return the fields of ``TrainRequest`` that only some launchers take, each with their places."""
+    places: dict[str, list[Place]] = {}
+    for place, each in WHERE.items():
+        for option in each.options:
+            places.setdefault(option, []).append(place)
+    return places

@@ -1,5 +1,7 @@
 """Plan and train what ``dreg train`` asks for: a new run, a resumed run, or a study of many runs."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,7 +10,7 @@ from dregcli.app.common.listener import Listener, ListenerOfMany
 from dregcli.app.loading.named import find_run_to_resume
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.words import spread_pair
-from dregcli.app.studies.elsewhere import WHERE, faults_of_place
+from dregcli.app.studies.elsewhere import WHERE, faults_of_place, options_of_places
 from dregcli.app.studies.outcome import StudyResult
 from dregcli.app.studies.plan import StudyPlan, name_faults, plan_study
 from dregcli.app.studies.preview import Preview, preview_run, preview_study
@@ -24,6 +26,7 @@ from dregcli.specs.axes import grid_of
 from dregcli.specs.resolve import flag, merge_options, setting_faults
 from dregcli.specs.run import RunSpec
 from dregcli.store.runs import RunStore
+from dregcli.wording import listed
 
 __all__ = ["StudyResult", "TrainRequest", "TrainResult", "launch", "preview", "print_config"]
 
@@ -88,7 +91,8 @@ def print_config(request: TrainRequest, *, data_dir: Path, listener: Listener) -
         what = "--print-config prints one run, but a study has several."
         hint = "give one --seed and one value for each option; or see all runs: --dry-run in place of --print-config"
         raise UsageError(what, where="--seeds, a list of values, or --sweep", hint=hint)
-    plan = plan_run(request, files, data_dir)
+    with _planning(request):
+        plan = plan_run(request, files, data_dir)
     plan.warn(listener)
     return plan.spec
 
@@ -122,15 +126,22 @@ def preview(request: TrainRequest, *, runs_dir: Path, data_dir: Path, listener: 
 
 def _planned(request: TrainRequest, files: Files, data_dir: Path) -> StudyPlan:
     """Plan a study for the machines that will train it; see ``dregcli.app.studies.plan.plan_study``."""
+    with _planning(request):
+        return plan_study(request, files, data_dir)
+
+
+@contextmanager
+def _planning(request: TrainRequest) -> Generator[None]:
+    """Decide ``auto`` inside the block for the machines that will train the runs of a request."""
     elsewhere = WHERE.get(request.on)
     number = elsewhere.threads(request) if elsewhere else max(1, threads() // max(1, request.jobs or 1))
     device = elsewhere.device(request) if elsewhere else None
     with using_threads(number), planning_for(device):  # --threads auto takes the number that torch has now
-        return plan_study(request, files, data_dir)
+        yield
 
 
 def _files(request: TrainRequest) -> Files:
-    """Read the files of a request; the faults of ``--jobs`` are reported together with theirs."""
+    """Read the files of a request; the faults of where runs are trained are reported together with theirs."""
     files = request.read_files()
     faults: list[Fault] = []
     if request.jobs is not None and request.jobs < 1:
@@ -176,12 +187,13 @@ def _resume(
     beside = [f"--{word}" for word in ("name", "preset", "config", "sweep") if getattr(request, word) is not None]
     beside += ["--jobs"] if request.jobs is not None else []
     beside += [f"--on {request.on}"] if request.on is not Place.LOCAL else []
+    beside += [f"--{flag(option)}" for option in options_of_places() if getattr(request, option) not in (None, ())]
     beside += ["--seeds"] if request.options.get("seeds") is not None else []
     grid = grid_of([request.flags])
     lists = [*(flag(axis.name) for axis in grid.axes), *(fault.field for fault in grid.faults)]
-    beside += [f"several --{name}" for name in dict.fromkeys(lists)]
+    beside += [f"several values of --{name}" for name in dict.fromkeys(lists)]
     if beside:
-        what = f"{' and '.join(beside)} cannot be given with --resume: a resumed run keeps its name and spec."
+        what = f"{listed(beside)} cannot be given with --resume: it continues one run here, with its name and spec."
         raise UsageError(what, hint=command("train", "--resume", reference))
     if request.end and request.options.get("steps") is not None:
         what = "--steps cannot be given with --end, which takes no more steps."

@@ -29,12 +29,22 @@ class Worker(Protocol):
 
 
 Start = Callable[[Order, Callable[[Message | Gone], None]], Worker]
-"""Starts a worker, which tells its messages from any thread, in order; the last thing that it tells is ``Gone``."""
+"""Starts a worker, which tells its messages from any thread, in order; the last thing that it tells is ``Gone``.
+
+If no worker can be started, it raises ``WorkerLost``, which ends the study."""
 
 
 def start_process(order: Order, tell: Callable[[Message | Gone], None]) -> Worker:
-    """Start a worker on this machine; see ``Start``."""
-    return ProcessWorker(order.document(), tell)
+    """Start a worker on this machine; see ``Start``.
+
+    Raises:
+        WorkerLost: the system does not allow one more process.
+    """
+    try:
+        return ProcessWorker(order.document(), tell)
+    except OSError as error:
+        what = f"No process for a run can be started: {error}."
+        raise WorkerLost(what, hint="repeat the command with a smaller --jobs; it continues the study") from error
 
 
 class UnexpectedInWorker(Exception):
@@ -72,6 +82,7 @@ def carried_out(
 
     Raises:
         Interrupted: a signal came, and not all orders have been carried out.
+        WorkerLost: a worker cannot be started.
         DregError: an error of a worker that concerns the whole study.
         UnexpectedInWorker: a fault of the program in a worker.
     """
@@ -92,9 +103,12 @@ def carried_out(
                 waiting.clear()
                 for each in running.values():
                     each.worker.stop()
-            while waiting and len(running) < at_once:
+            while waiting and len(running) < at_once and problem is None:
                 number = waiting.pop(0)
-                running[number] = _Running(start(orders[number], partial(tell, number)))
+                try:
+                    running[number] = _Running(start(orders[number], partial(tell, number)))
+                except WorkerLost as error:
+                    problem = error
             try:
                 number, message = told.get(timeout=LOOK_SECONDS)
             except queue.Empty:

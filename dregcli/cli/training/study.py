@@ -64,8 +64,8 @@ def _json(each: "StudyRun") -> dict[str, Any]:
     found: dict[str, Any] = {"objective": spec.objective, "estimator": spec.estimator, "seed": spec.seed}
     if each.info:
         found = {**trained_json(each.info.summary), **found, "status": each.info.status.value}
-    else:
-        found["status"] = "failed"
+    else:  # without a folder it is a run that another process is about to train, or one that failed before
+        found["status"] = "running" if each.held else "failed"
     found["run"] = str(each.run.path) if each.run else None
     if each.skipped:
         found["skipped"] = True

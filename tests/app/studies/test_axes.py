@@ -1,15 +1,18 @@
 """Options with several values: what is combined, what is refused, and what each combination is called."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from dregcli.app.common import ranks
 from dregcli.app.planning import load_data
 from dregcli.app.studies.launch import preview
 from dregcli.app.studies.plan import StudyPlan, plan_study
 from dregcli.app.studies.request import TrainRequest
 from dregcli.errors import SpecError, UsageError
+from dregcli.names import Place
 from dregcli.specs.axes import grid_of
 from dregcli.specs.run import NO_EFFECT, as_json
 from dregcli.store.runs import RunStore
@@ -108,7 +111,7 @@ def test_what_changes_no_numbers_has_one_value(field: str) -> None:
     (told,) = faults(**{field: ["1", "2"] if field == "seed" else [16, 32]})
     assert told.startswith(f"{field.replace('_', '-')}: takes one ")
     if field == "seed":
-        assert told.endswith("--seeds 1, 2")
+        assert told.endswith("--seeds 1,2")
 
 
 def test_how_often_a_run_validates_counts_with_patience() -> None:
@@ -141,6 +144,16 @@ def test_faults_name_the_values_that_have_them_and_no_others() -> None:
 def test_a_pair_contradicts_other_objectives_and_the_message_says_which() -> None:
     (told,) = faults(objective=["iwae", "rws"], estimator=["dreg", "rws/dreg-norm"])
     assert "contradicts --objective iwae" in told
+
+
+def test_what_ranks_cannot_share_is_told_before_the_first_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "_joined", SimpleNamespace(rank=0, size=3))
+    (told,) = faults(k=[4, 64])
+    assert told.startswith("k: 3 ranks need at least 3 blocks of 16 samples, which K=4 does not have")
+    assert len(planned(k=[4, 64], shard="batch").combinations) == 2
+    for where, option in {"jobs": {"jobs": 2}, "on": {"on": Place.RAY}}.items():
+        with pytest.raises(SpecError, match=f"{where}: cannot be given with several ranks"):
+            preview(TrainRequest({"k": [48, 64]}, **option), runs_dir=NOWHERE, data_dir=NOWHERE, listener=Recorder())
 
 
 def test_too_many_runs() -> None:
@@ -192,6 +205,8 @@ def test_the_command_line_is_stronger_than_a_table_and_a_run_is_given_once(tmp_p
 def test_faults_of_a_sweep(tmp_path: Path) -> None:
     told = faults(tmp_path, sweep=SWEEP.replace("0.01", "-1.0").replace('"reparam"', '"stl"'), k=None)
     assert [each.partition(": ")[0] for each in told] == ["rws/dreg, rws/stl", "rws/stl"]
+    told = faults(tmp_path, sweep="[[run]]\nk = 2\n[[run]]\nk = 2\nnoise = 3\njobs = 3\n", k=None)
+    assert [each.rpartition(": ")[0].rpartition(": ")[2] for each in told] == ["jobs", "noise"], told
     for text, what in {"k = 2\n": "holds k outside", "run = 3\n": "has no", "x = [": "not valid TOML"}.items():
         with pytest.raises(UsageError, match=what):
             planned(tmp_path, sweep=text)

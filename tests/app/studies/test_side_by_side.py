@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from dregcli.app.models.code import Code, CodeKind
+from dregcli.app.studies import pipes
 from dregcli.app.studies.messages import Gone, Message
 from dregcli.app.studies.outcome import GO_ON, Failure, StudyResult
 from dregcli.app.studies.plan import StudyPlan, plan_study
 from dregcli.app.studies.request import Files, TrainRequest
-from dregcli.app.studies.side_by_side import UnexpectedInWorker
+from dregcli.app.studies.side_by_side import Start, UnexpectedInWorker, Worker, start_process
 from dregcli.app.studies.study import run_study
 from dregcli.app.studies.worker import Order, Outcome, settle
 from dregcli.errors import DregError, Interrupted, StoreWriteError, Terminated, UsageError, WorkerLost
@@ -106,7 +107,9 @@ class _Worker:
             self._tell(Gone("ended"))
 
 
-def trained(root: Path, workers: Workers, recorder: Recorder | None = None, jobs: int = 2) -> StudyResult:
+def trained(
+    root: Path, workers: Workers, recorder: Recorder | None = None, jobs: int = 2, start: Start | None = None
+) -> StudyResult:
     return run_study(
         planned(),
         store=RunStore(root),
@@ -114,7 +117,7 @@ def trained(root: Path, workers: Workers, recorder: Recorder | None = None, jobs
         argv=["dreg"],
         listener=recorder or Recorder(),
         jobs=jobs,
-        start=workers.start,
+        start=start or workers.start,
     )
 
 
@@ -200,6 +203,22 @@ def test_an_error_of_the_whole_study_stops_the_others_first(tmp_path, kind: type
         trained(tmp_path, workers)
     assert (raised.value.where, raised.value.hint) == ("disk", "free some")
     assert (workers.started, workers.stopped) == (LABELS[:2], [LABELS[1]])
+
+
+def test_a_process_that_cannot_be_started_ends_the_study_and_stops_the_others_first(tmp_path, monkeypatch) -> None:
+    workers = Workers(tmp_path, at_once=3)
+
+    def limited(order: Order, tell: Tell) -> Worker:
+        return start_process(order, tell) if order.label == LABELS[1] else workers.start(order, tell)
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(pipes, "Popen", refused)
+    with pytest.raises(WorkerLost, match="Too many open files") as raised:
+        trained(tmp_path, workers, jobs=3, start=limited)
+    assert "smaller --jobs" in str(raised.value)
+    assert (workers.started, workers.stopped) == (LABELS[:1], LABELS[:1])
 
 
 def test_a_fault_of_the_program_in_a_worker_keeps_its_traceback(tmp_path) -> None:

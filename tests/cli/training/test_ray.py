@@ -169,7 +169,15 @@ def test_runs_that_fit_on_no_node_are_told(capsys, monkeypatch) -> None:
     monkeypatch.setattr(launcher, "carried_out", never)
     outcome = run(capsys, "train", *TINY, "--threads", 3, "--on", "ray")
     assert "no node of the cluster has the 3 CPUs that a run takes (the most is 1 CPU)" in outcome.err
-    assert "fits" not in run(capsys, "train", *TINY, "--threads", 1, "--on", "ray").err
+    assert "no node" not in run(capsys, "train", *TINY, "--threads", 1, "--on", "ray").err
+
+
+def test_a_lost_node_that_speaks_after_its_task_was_given_up_is_not_heard(tmp_path, monkeypatch) -> None:
+    tasks = cluster.Tasks(FakeRay(monkeypatch), tmp_path)
+    tasks.close()
+    tasks._box.begin.remote(7, "node7")
+    tasks._look()  # an error here would end all tasks
+    assert tasks._box.take.remote() == []
 
 
 def test_a_store_is_recognised_by_a_file_that_no_reader_sees(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from dregcli.app.runs import watch
+from dregcli.app.studies.claiming import find_or_claim
+from dregcli.app.studies.repeats import key_of
 from dregcli.app.studies.slurm import task
 from dregcli.app.studies.slurm.arrays import read_order
 from dregcli.app.studies.slurm.task import MOST_IDLE, run_task
@@ -167,6 +169,15 @@ def test_a_cancelled_task_does_not_start_again_and_the_same_command_hands_it_ove
     assert "--array" not in cluster.scripts[1], "one run is a job, and no array"
 
 
+def test_a_run_that_another_process_is_about_to_train_is_left_to_it(capsys, tmp_path, cluster, order) -> None:
+    find_or_claim(RunStore(tmp_path / "runs"), key_of(read_order(order).spec))
+    cluster.say("queue", "77_1")
+    again = handed_over(capsys, tmp_path / "runs", "--json")
+    assert again.code == 0, again.err
+    assert [each["status"] for each in again.json["runs"]] == ["running", "queued"]
+    assert len(cluster.scripts) == 1
+
+
 @pytest.mark.usefixtures("_own_handlers")
 def test_a_run_without_progress_is_not_started_again_for_ever(capsys, monkeypatch, cluster, order) -> None:
     stopped_at(monkeypatch, 3)
@@ -297,6 +308,8 @@ def test_the_device_is_that_of_the_jobs_and_not_of_the_host_that_hands_over(
     (script,) = cluster.scripts
     assert (f"--gpus-per-node={gpus}\n" in script) is (gpus > 0)
     assert ("leaves it idle" in outcome.err) is ("gres=gpu:1" in words)
+    alone = run(capsys, "train", "--on", "slurm", *words, "--print-config", "--json")
+    assert alone.json["device"] == device, alone.err
 
 
 def test_options_of_a_cluster_need_one(capsys) -> None:

@@ -104,7 +104,14 @@ def test_a_config_may_hold_a_study(capsys, tmp_path) -> None:
     [
         (("--seeds", "0-4", "--seed", 1), ["seeds: give --seed or --seeds, not both."]),
         (("--seeds", "0-4", "--resume", "x"), ["--seeds cannot be given with --resume"]),
-        (("--estimator", "dreg", "--estimator", "stl", "--resume", "x"), ["several --estimator cannot be given"]),
+        (
+            ("--estimator", "dreg", "--estimator", "stl", "--resume", "x"),
+            ["several values of --estimator cannot be"],
+        ),
+        (
+            ("--at-once", 2, "--slurm", "qos=a", "--ray-address", "auto", "--resume", "x"),
+            ["--at-once, --slurm and --ray-address cannot be given with --resume"],
+        ),
         (("--seeds", "0-4", "--name", "n", "--resume", "x"), ["--name and --seeds cannot be given with --resume"]),
         (("--seeds", ""), ["seeds: must be"]),
         (("--seeds", "0-4", "--name", "../x"), ["name: '../x' cannot be"]),

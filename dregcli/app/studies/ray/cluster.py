@@ -159,6 +159,8 @@ class Tasks:
         if references:  # a task ends only after all that it said is in the box
             ended, _ = self._ray.wait([*references], num_returns=len(references), timeout=0)
         for number, message in self._ray.get(self._box.take.remote()):
+            if number not in self._open:  # a lost node may speak after Ray has given its task up
+                continue
             _, opened = self._open[number]
             if "gone" in message:
                 opened.how = message["gone"]
