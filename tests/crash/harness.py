@@ -33,7 +33,6 @@ BASE: Final = (
 )
 VARIANTS: Final[dict[str, tuple[str, ...]]] = {
     "dense": ("--backward", "dense"),
-    "screened": ("--backward", "screened", "--screen-precision", "float32"),
     "dreg-cv": ("--estimator", "dreg-cv", "--backward", "dense"),
     "tracking": ("--track-estimators", "stl,vimco", "--backward", "screened", "--screen-precision", "bfloat16"),
 }

@@ -1,4 +1,4 @@
-"""Twelve kills in every run of the tests; ``python -m tests.crash --kills 300`` for more."""
+"""Nine kills in every run of the tests; ``python -m tests.crash --kills 300`` for more."""
 
 import shutil
 from dataclasses import replace
@@ -13,7 +13,7 @@ from dregcli.store.run import Run
 from tests.crash.harness import campaign, differences, only_run
 from tests.support.store_faults import CountingFileSystem
 
-KILLS, PER_RUN = 12, 3
+KILLS, PER_RUN = 9, 3
 """Three kills of the run of each variant."""
 
 

@@ -14,7 +14,7 @@ from dregcli.errors import RankLost
 from tests.support.forked import CONTEXT
 from tests.support.rank_processes import environments
 
-SECONDS = 1.0
+SECONDS = 0.5
 """The longest wait for a rank."""
 SLOW = 1.5 * SECONDS
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import MutableMapping
 from typing import Final
 
-WAITING: Final = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "0"}
+WAITING: Final = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
 """How long a thread of torch spins at a barrier before it sleeps, for GNU's OpenMP (torch on Linux) and for LLVM's
 (torch on macOS). GNU's usual 300,000 turns are some milliseconds. If several processes share the cores, the thread
 that is waited for often has no core while the others spin, so that together they do a fraction of the work."""
