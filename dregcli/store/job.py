@@ -1,7 +1,7 @@
 """The job of a cluster in which a process runs: its id, and how often the cluster has started it again.
 
-SLURM says it in variables of its own. A process of dreg that starts another one in a job of a cluster that does not
-says it in the variable ``DREG_JOB``, as JSON.
+SLURM sets variables for this. Ray does not: there the process of dreg that starts the run's process sets the variable
+``DREG_JOB``, which holds the job as JSON.
 """
 
 import json
@@ -84,8 +84,8 @@ def own_job(environment: Mapping[str, str] = os.environ) -> Job | None:
     Args:
         environment: the variables.
     """
-    if told := environment.get(_VARIABLE):
-        return Job.parse(json.loads(told))
+    if given := environment.get(_VARIABLE):
+        return Job.parse(json.loads(given))
     task = environment.get("SLURM_ARRAY_TASK_ID") or None
     found = environment.get("SLURM_ARRAY_JOB_ID") if task else None
     found = found or environment.get("SLURM_JOB_ID")

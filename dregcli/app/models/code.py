@@ -1,10 +1,12 @@
 """The source code of a model: the class, the files that it consists of, and the digest that identifies them."""
 
 import hashlib
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 
 class CodeKind(StrEnum):
@@ -65,6 +67,19 @@ class Code:
     def owns(self, path: str) -> bool:
         """Whether a file, by the path that a traceback shows, is one of these files."""
         return any(str(self.path(name)) == path for name in self.files)
+
+    def document(self) -> dict[str, Any]:
+        """Return the code as a JSON object, for another process."""
+        files = {name: b64encode(content).decode("ascii") for name, content in self.files.items()}
+        return {**vars(self), "folder": self.folder and str(self.folder), "files": files}
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> "Code":
+        """Return the code in a JSON object that ``document`` made."""
+        found: dict[str, Any] = {**document, "kind": CodeKind(document["kind"])}
+        found["folder"] = None if found["folder"] is None else Path(found["folder"])
+        found["files"] = {name: b64decode(content) for name, content in document["files"].items()}
+        return cls(**found)
 
 
 def digest_of(digests: Mapping[str, str]) -> str:

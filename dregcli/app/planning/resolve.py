@@ -211,9 +211,9 @@ def _prior_gradient(options: RunOptions, model: ProgramModel | None) -> object:
         return options.prior_gradient
     blend = RULES[PriorGradient.BLEND]
     assert blend is not None
-    # Of the networks, those that model one part of an image given the other have a learned prior, a Gaussian.
+    # A network has a learned prior, a Gaussian, if it models one part of an image given the other.
     learned = options.task is not Task.GENERATIVE if model is None else model.no_prior_path(blend) is None
-    # Antithetic samples cancel in another way, which is right for the score alone.
+    # Only the score allows antithetic samples: see require_antithetic.
     possible = learned and options.noise is SampleNoise.IID and not prior_faults(options)
     return PriorGradient.BLEND if possible else PriorGradient.SCORE
 

@@ -43,7 +43,7 @@ class Elsewhere(Protocol):
         """Return the device of a run whose ``--device`` is ``auto``; this machine need not have it."""
         ...
 
-    def foretold(self, specs: Sequence[RunSpec], request: TrainRequest, store: RunStore) -> list[str]:
+    def previewed(self, specs: Sequence[RunSpec], request: TrainRequest, store: RunStore) -> list[str]:
         """Say in sentences how ``carry_out`` would have runs trained; nothing is handed over.
 
         Args:

@@ -1,4 +1,4 @@
-"""The faults of many combinations of options, each told once, with a short name of the combinations that have it."""
+"""The faults of many combinations of options: each is reported once, with the names of those that have it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -117,8 +117,8 @@ def preview(request: TrainRequest, *, runs_dir: Path, data_dir: Path, listener: 
     files, store = _files(request), RunStore(runs_dir)
     if elsewhere := WHERE.get(request.on):
         found = preview_study(_planned(request, files, data_dir), store, listener)
-        missing = [each.combination.spec for each in found.runs if each.state in ("new", "interrupted")]
-        return replace(found, elsewhere=tuple(elsewhere.foretold(missing, request, store)))
+        missing = [each.combination.spec for each in found.runs if each.is_missing]
+        return replace(found, elsewhere=tuple(elsewhere.previewed(missing, request, store)))
     if request.is_study(files):
         return preview_study(_planned(request, files, data_dir), store, listener)
     return preview_run(plan_run(request, files, data_dir), request.name, store, listener)

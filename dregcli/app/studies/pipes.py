@@ -46,7 +46,7 @@ class ProcessWorker:
         self._tell = tell
         tell({"started": []})
         self._printed: deque[str] = deque(maxlen=1)
-        with suppress(OSError):  # if it is gone already, it is told as such
+        with suppress(OSError):  # it may be gone already: then its last message is ``Gone``
             self._stdin.write(json.dumps(order).encode() + b"\n")
             self._stdin.flush()
         threading.Thread(target=self._listen, daemon=True).start()

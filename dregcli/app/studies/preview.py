@@ -40,6 +40,11 @@ class Previewed:
         return "new" if self.found is None else _STATES[self.found.standing]
 
     @property
+    def is_missing(self) -> bool:
+        """Whether a study would train the run, or train it on."""
+        return self.found is None or self.found.standing is Standing.CUT
+
+    @property
     def step(self) -> int | None:
         """The step from which an interrupted run goes on; None for other runs."""
         if self.found is None or self.found.standing is not Standing.CUT:

@@ -86,10 +86,10 @@ def carried_out(
         DregError: an error of a worker that concerns the whole study.
         UnexpectedInWorker: a fault of the program in a worker.
     """
-    told: queue.SimpleQueue[tuple[int, Message | Gone]] = queue.SimpleQueue()
+    messages: queue.SimpleQueue[tuple[int, Message | Gone]] = queue.SimpleQueue()
 
     def tell(number: int, message: Message | Gone) -> None:
-        told.put((number, message))
+        messages.put((number, message))
 
     waiting, running = [*orders], dict[int, _Running]()
     stopped: list[str] = []
@@ -110,7 +110,7 @@ def carried_out(
                 except WorkerLost as error:
                     problem = error
             try:
-                number, message = told.get(timeout=LOOK_SECONDS)
+                number, message = messages.get(timeout=LOOK_SECONDS)
             except queue.Empty:
                 continue
             if not isinstance(message, Gone):

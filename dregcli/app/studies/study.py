@@ -321,9 +321,8 @@ class _Study:
                 return StudyRun(
                     combination.spec, found.run, None, skipped=True, failure=None, shared=True, held=_is_held(found)
                 )
-            case (
-                Standing.CUT
-            ):  # since it was found, the process that was training it has left it: it is looked for again
+            case Standing.CUT:
+                # The process that was training it has left it since it was found, so that it is looked for again.
                 return StudyRun(combination.spec, found.run, None, skipped=True, failure=None, shared=True, held=True)
             case Standing.BROKEN:
                 failure = _failed_before(found, combination.spec)

@@ -4,15 +4,14 @@ A study carries out its runs in its own process, or orders them from other proce
 so is the ``Outcome``. Processes on any machine may get orders of a study, since each run is claimed in the store.
 """
 
-import base64
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from dregcli.app.common.listener import Listener
-from dregcli.app.models.code import Code, CodeKind
+from dregcli.app.models.code import Code
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.run_data import RunData
@@ -72,7 +71,7 @@ class Order:
         return {
             **{"label": self.label, "spec": as_json(self.spec), "warnings": self.warnings, "free": dict(self.free)},
             **{"name": self.name, "runs_dir": str(self.runs_dir), "data_dir": str(self.data_dir), "argv": self.argv},
-            "code": None if self.code is None else _code_document(self.code),
+            "code": None if self.code is None else self.code.document(),
             "typed": [None if folder is None else str(folder) for folder in self.typed],
         }
 
@@ -87,7 +86,7 @@ class Order:
             runs_dir=Path(document["runs_dir"]),
             data_dir=Path(document["data_dir"]),
             argv=tuple(document["argv"]),
-            code=None if document["code"] is None else _code(document["code"]),
+            code=None if document["code"] is None else Code.parse(document["code"]),
             typed=(runs_dir, data_dir),
         )
 
@@ -181,26 +180,3 @@ def _work(
         return found
     plan = resume_plan(found.run, order.free, order.data_dir, code=order.code)
     return partial(train.resume, found.run, plan, store=store, argv=argv, listener=listener)
-
-
-def _code_document(code: Code) -> dict[str, Any]:
-    fields = {name: getattr(code, name) for name in ("word", "module", "name", "place")}
-    return fields | {
-        "kind": code.kind.value,
-        "folder": None if code.folder is None else str(code.folder),
-        "files": {name: base64.b64encode(content).decode("ascii") for name, content in code.files.items()},
-        "distribution": dict(code.distribution),
-    }
-
-
-def _code(document: Mapping[str, Any]) -> Code:
-    folder = document["folder"]
-    files = {name: base64.b64decode(content) for name, content in document["files"].items()}
-    of_code = Code(CodeKind(document["kind"]), document["word"], document["module"], document["name"])
-    return replace(
-        of_code,
-        folder=None if folder is None else Path(folder),
-        files=files,
-        place=document["place"],
-        distribution=document["distribution"],
-    )

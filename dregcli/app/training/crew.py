@@ -7,11 +7,9 @@ own rows (``dregcli.app.training.following``).
 import io
 import json
 import time
-from base64 import b64decode, b64encode
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +19,7 @@ from torch import Tensor
 
 from dregcli import __version__
 from dregcli.app.loading.bounds import Parts
-from dregcli.app.models.code import Code, CodeKind
+from dregcli.app.models.code import Code
 from dregcli.app.planning.plan import Plan
 from dregcli.engine.models.base import Model
 from dregcli.engine.process_group import ProcessGroup
@@ -61,7 +59,7 @@ class RunOrder:
         state = self.state
         about = {
             "spec": self.spec.model_dump(mode="json"),
-            "code": None if self.code is None else _plain(self.code),
+            "code": None if self.code is None else self.code.document(),
             "version": self.version,
             "step": state.step,
             "window": state.window,
@@ -77,7 +75,7 @@ class RunOrder:
             {name.removeprefix(part): each for name, each in tensors.items() if name.startswith(part)}
             for part in ("model.", "optimizer.")
         )
-        code = None if about["code"] is None else _code(about["code"])
+        code = None if about["code"] is None else Code.parse(about["code"])
         state = TrainerState(about["step"], model, optimizer, about["window"])
         return cls(RunSpec.model_validate(about["spec"]), code, state, about["version"])
 
@@ -123,19 +121,6 @@ def _packed(about: dict[str, Any], tensors: Mapping[str, Tensor]) -> bytes:
 def _unpacked(message: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     end = 8 + int.from_bytes(message[:8], "little")
     return json.loads(message[8:end]), load_tensors(message[end:])
-
-
-def _plain(code: Code) -> dict[str, Any]:
-    files = {name: b64encode(each).decode() for name, each in code.files.items()}
-    return asdict(code) | {"folder": None if code.folder is None else str(code.folder), "files": files}
-
-
-def _code(about: Mapping[str, Any]) -> Code:
-    found = dict(about)
-    found["kind"] = CodeKind(about["kind"])
-    found["folder"] = None if about["folder"] is None else Path(about["folder"])
-    found["files"] = {name: b64decode(each) for name, each in about["files"].items()}
-    return Code(**found)
 
 
 def parts_message(parts: Parts) -> bytes:

@@ -201,7 +201,7 @@ class Task:
         """See ``Worker``: Ray sends a task that has begun SIGINT."""
         if not self._cancelled:
             self._cancelled = True
-            with contextlib.suppress(Exception):  # if the cluster is gone, it is told as such
+            with contextlib.suppress(Exception):  # the cluster may be gone; its end is reported as such
                 self._ray.cancel(self._reference, force=False, recursive=False)
 
 

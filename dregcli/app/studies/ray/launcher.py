@@ -45,7 +45,7 @@ class Ray:
         """See ``Elsewhere``: a task takes a GPU of the cluster only if the command asks for one."""
         return "cpu"
 
-    def foretold(self, specs: Sequence[RunSpec], request: TrainRequest, store: RunStore) -> list[str]:
+    def previewed(self, specs: Sequence[RunSpec], request: TrainRequest, store: RunStore) -> list[str]:
         """See ``Elsewhere``."""
         tasks = Counter(_in_words(spec) for spec in specs)
         return [f"Ray would get {counted(number, 'task')}, each with {what}." for what, number in tasks.items()]

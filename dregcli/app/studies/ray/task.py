@@ -102,13 +102,13 @@ def _said(order: Mapping[str, Any], job: Job, mark: Path, stop: StopRequest) -> 
         yield {"error": _unseen(order, mark)}
         yield {"gone": "was not started"}
         return
-    told: queue.SimpleQueue[Message | Gone] = queue.SimpleQueue()
-    worker = ProcessWorker(order, told.put, job.variables)
+    messages: queue.SimpleQueue[Message | Gone] = queue.SimpleQueue()
+    worker = ProcessWorker(order, messages.put, job.variables)
     while True:
         if stop.received is not None:
             worker.stop()
         try:
-            message = told.get(timeout=LOOK_SECONDS)
+            message = messages.get(timeout=LOOK_SECONDS)
         except queue.Empty:
             continue
         if isinstance(message, Gone):

@@ -59,7 +59,7 @@ class Slurm:
         """See ``Elsewhere``: a run is on a GPU if its job has one."""
         return "cuda" if asks_for_gpu(parse(request.slurm)[0]) else "cpu"
 
-    def foretold(self, specs: Sequence[RunSpec], request: TrainRequest, store: RunStore) -> list[str]:
+    def previewed(self, specs: Sequence[RunSpec], request: TrainRequest, store: RunStore) -> list[str]:
         """See ``Elsewhere``."""
         there = still_queued(store.root)
         new = [spec for spec in specs if subject(*key_of(spec)) not in there]

@@ -78,7 +78,7 @@ def run_task(order: str) -> None:
     if isinstance(ended, DregError):
         log.note(f"error: {ended}")
         raise SystemExit(ended.exit_code)
-    if code := _told(ended, log):
+    if code := _reported(ended, log):
         raise SystemExit(code)
 
 
@@ -94,7 +94,7 @@ def _ended(path: Path, log: Log) -> "Outcome | DregError":
         return error
 
 
-def _told(outcome: "Outcome", log: Log) -> int:
+def _reported(outcome: "Outcome", log: Log) -> int:
     """Say what has come of the run, and return the exit code of the task."""
     from dregcli.app.studies.outcome import UNFINISHED
 
