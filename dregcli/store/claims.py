@@ -6,7 +6,7 @@ the highest number. These rules hold:
 
 1. Exactly one process makes the entry with a number. Like a lease, an entry is a folder that is built under a
    temporary name with its content inside, and renamed: a rename onto a folder that is not empty fails, on any file
-   system. (A plain mkdir would be as exclusive, but who dies right after it would leave a claim of nobody.)
+   system. (A plain mkdir would be as exclusive, but if its process died right after it, nobody would have the claim.)
 2. An entry is never changed or removed, so that no number is made twice.
 3. A process adds the entry after number n in two cases only. It made entry n itself, and now names its run, which it
    has written, or gives the claim back. Or entry n leaves the run to anybody: the claim was given back; the process

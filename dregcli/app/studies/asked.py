@@ -45,9 +45,8 @@ class Asked:
         field, _, entry = name.partition(".")
         if entry:
             return self.options.model_options.get(entry, "none")
-        return getattr(
-            self.options, field, None
-        )  # None for a name of another table that is no option: a fault tells it
+        # Another table may vary a name that is no option, which is reported as a fault.
+        return getattr(self.options, field, None)
 
     @property
     def meaning(self) -> str:

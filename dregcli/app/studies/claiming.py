@@ -77,9 +77,8 @@ def _found(store: RunStore, key: Key, entry: Entry | None) -> Repeat | Held | No
         return held
     if entry is None or entry.maker is None:
         return None
-    if (
-        entry.run is None
-    ):  # the dead process may have made the run after the last look, and not have named it any more
+    if entry.run is None:
+        # The dead process may have made the run after the last look, and have died before it could name it.
         return repeats_in(store).get(key)
     run = Run(store.root / entry.run, store.fs, store.clock)
     # A run is named after these were written: if one is not seen, it was removed, or this host sees an older state.
