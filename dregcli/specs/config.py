@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from dregcli.errors import UsageError
-from dregcli.specs.run import left_out
 
 _MAX_BYTES = 1 << 20
 
 
 def read_config(path: Path, option: str = "--config") -> dict[str, Any]:
     """Read the options in a config file. Keys are spelt like the options, or with underscores.
-
-    What a ``spec.json`` leaves out has the default of a spec, which a run of other options may not have.
 
     Args:
         path: the file.
@@ -41,5 +38,4 @@ def read_config(path: Path, option: str = "--config") -> dict[str, Any]:
     if not isinstance(content, dict):
         what = "The file of options does not hold options by name."
         raise UsageError(what, where=str(path), hint="give a TOML file or a run's spec.json")
-    options = {key.replace("-", "_"): value for key, value in cast("dict[str, Any]", content).items()}
-    return {**left_out(options), **options} if options.get("spec_version") else options
+    return {key.replace("-", "_"): value for key, value in cast("dict[str, Any]", content).items()}

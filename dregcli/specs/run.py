@@ -21,7 +21,6 @@ from dregcli.specs.options import (
     LayerSizes,
     OnOff,
     ParentSpec,
-    RunOptions,
     Settings,
     SizesOfLayers,
     Steps,
@@ -142,21 +141,6 @@ def _missing_of(model: object) -> dict[str, None]:
 
 def _only_with(setting: str) -> str:
     return f"only applies with {', '.join(models_with(setting))}"
-
-
-def left_out(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that a written spec leaves out although a new run would not get their defaults.
-
-    A setting that changes rounding alone, and the device, may be what suits the present machine. Those of a model
-    follow from the model.
-    """
-    free = (*ROUNDING_ONLY, *OF_MODELS, "device", "spec_version")
-    new = defaults_of(RunOptions)
-    return {
-        name: value
-        for name, value in _DEFAULTS.items()
-        if name not in content and name not in free and new[name] != value
-    }
 
 
 RUN_ONLY: Final = ("model_before",)
