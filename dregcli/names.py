@@ -312,10 +312,16 @@ class Backward(StrEnum):
 
 
 class Precision(StrEnum):
-    """The number type of the inputs of matrix products in screening's first pass. Sums and densities stay float32."""
+    """How exact the log-weights of screening's first pass are. Sums and densities are float32 in all cases.
+
+    Values other than ``FLOAT32`` are approximate: bfloat16 rounds the inputs of matrix products, and linearised
+    replaces the density of pixels that is nearly linear in the decoder's last hidden layer by its tangent. Their
+    errors are corrected, so that gradients keep their expectation.
+    """
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+    LINEARISED = "linearised"
 
 
 class Capture(StrEnum):

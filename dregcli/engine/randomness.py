@@ -11,6 +11,7 @@ from the CPU's; for that reason the device is part of a run's spec.
 
 import hashlib
 import struct
+import threading
 from collections.abc import Callable
 from enum import IntEnum
 
@@ -85,11 +86,13 @@ class Randomness:
     def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
         self.seed = seed
         self.device = torch.device(device)
-        self._generator = torch.Generator(device=self.device)
+        self._own = threading.local()
 
     def generator(self, stream: Stream, step: int = 0, block: int = 0) -> torch.Generator:
-        """Return the generator, seeded at an address. All calls share one object: draw before the next call."""
-        return self._generator.manual_seed(address(self.seed, stream, step, block))
+        """Return the generator, seeded at an address. All calls of a thread share one: draw before the next call."""
+        if not hasattr(self._own, "generator"):
+            self._own.generator = torch.Generator(device=self.device)
+        return self._own.generator.manual_seed(address(self.seed, stream, step, block))
 
     def uniform(self, stream: Stream, step: int, *shape: int) -> Tensor:
         """Draw uniform numbers in [0, 1), float32."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from dregcli.engine.diagonal_gaussian import DiagonalGaussian, standard_normal_log_prob
 from dregcli.engine.indexed import sums_by_index
+from dregcli.engine.likelihoods.base import Likelihood
 
 
 class Rows(ABC):
@@ -36,6 +37,21 @@ class Rows(ABC):
     @abstractmethod
     def shared(self, tensor: Tensor) -> Tensor:
         """Make a tensor of examples, (B, ...), data or computed from parameters, broadcast against rows."""
+
+    def log_likelihood(self, likelihood: Likelihood, layer: nn.Linear, inputs: Tensor, pixels: Tensor) -> Tensor:
+        """Return log p(x | outputs), where a decoder's last layer computes the outputs.
+
+        Args:
+            likelihood: the distribution of the pixels.
+            layer: the last layer.
+            inputs: its inputs, (K, B, I).
+            pixels: shape (B, D).
+
+        Returns:
+            Shape (K, B), nats.
+        """
+        outputs, bias = self.product(layer, inputs)
+        return likelihood.log_prob(outputs, self.shared(pixels), bias)
 
     def log_prior(self, prior: DiagonalGaussian, z: Tensor) -> Tensor:
         """Return the learned prior's log-density of rows z, (K, B, Z); shape (K, B), nats."""

@@ -82,6 +82,6 @@ def gradient_in_words(spec: ExecutionSpec) -> str:
     if spec.backward is Backward.DENSE:
         return "dense, over all rows"
     words = f"screened, inflation {spec.screen_inflation:g}"
-    if spec.screen_precision is Precision.BFLOAT16:
-        words += "; first pass and logged training bound in bfloat16, corrected at random"
+    if spec.screen_precision is not Precision.FLOAT32:
+        words += f"; first pass and logged training bound {spec.screen_precision}, corrected at random"
     return words

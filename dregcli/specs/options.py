@@ -293,11 +293,9 @@ class Settings(BaseModel, frozen=True):
     screen_inflation: Annotated[Inflation | None, Shown(Panel.EXECUTION, default=f"{DEFAULT_INFLATION}")] = Field(
         default=None, description="Allowed relative growth of the gradient's variance by screening, up to 1."
     )
-    screen_precision: Annotated[
-        AnyPrecision | None, Shown(Panel.EXECUTION, default="bfloat16 where it is faster")
-    ] = Field(
+    screen_precision: Annotated[AnyPrecision | None, Shown(Panel.EXECUTION, default="the fastest one here")] = Field(
         default=None,
-        description=f"Precision of the matrix products in screening's first pass: {_one_of(Precision)}.",
+        description=f"How exact screening's first pass is: {_one_of(Precision)}. The gradient is unbiased with each.",
     )
     k_chunk: Annotated[
         Positive | Auto | None,

@@ -33,7 +33,7 @@ def test_train_help_names_all_there_is_and_the_defaults_as_they_are(capsys, monk
     fields |= {"binarisation": by_kind, "likelihood": by_kind, "split_convention": "the data set's first"}
     fields |= {
         "screen_inflation": DEFAULT_INFLATION,
-        "screen_precision": "bfloat16 where it is faster",
+        "screen_precision": "the fastest one here",
         "eval_k": f"the K of training, at most {MOST_TRAINING_EVAL_K:,}",
         "track_estimators": "none",
         "lr_posterior": "--lr",

@@ -131,7 +131,8 @@ def expectation(
 ) -> Expectation:
     """The average over all keep masks, and all choices of examples where there are any, each by its probability."""
     k, b = noise.shape[:2]
-    choices = list(every(b)) if execution.precision is Precision.BFLOAT16 else [torch.zeros(b, dtype=torch.bool)]
+    exact = execution.precision is Precision.FLOAT32
+    choices = [torch.zeros(b, dtype=torch.bool)] if exact else list(every(b))
     rate = torch.full((b,), CORRECTION_RATE if len(choices) > 1 else 0.0, dtype=torch.float64)
     nothing = Prescribed(noise, torch.zeros(k, b, dtype=torch.bool), choices[0])
     Step(model, pixels, nothing, execution, rule=rule, noise=samples).gradients(pair, train_model=train_model)

@@ -14,7 +14,7 @@ from dregcli.engine.execution import Execution
 from dregcli.engine.execution.sharded import Shards
 from dregcli.engine.process_group import ProcessGroup
 from dregcli.errors import Fault, RankLost, SpecError, UsageError
-from dregcli.names import Shard
+from dregcli.names import Precision, Shard
 
 _NEEDED: Final = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _HINT: Final = "torchrun --standalone --nproc-per-node 2 -m dregcli train"
@@ -91,9 +91,29 @@ def joining(place: Place) -> Generator[ProcessGroup]:
         group.leave()
 
 
-def sharing_faults(shard: Shard, *, k: int, batch_size: int) -> list[Fault]:
-    """Return a fault if a step has fewer parts than there are ranks; none if this process is alone."""
-    if _joined is None or Shards(_joined, shard).units(k=k, examples=batch_size) >= _joined.size:
+def alone() -> bool:
+    """Whether this process is not one of several ranks."""
+    return _joined is None
+
+
+def sharing_faults(
+    shard: Shard, *, k: int, batch_size: int, precision: Precision | None = Precision.FLOAT32
+) -> list[Fault]:
+    """Return the reason why ranks cannot share a step; none if this process is alone.
+
+    Args:
+        shard: what they share.
+        k: samples per example.
+        batch_size: examples per step.
+        precision: precision of screening's first pass.
+    """
+    if _joined is None:
+        return []
+    if shard is Shard.BATCH and precision is Precision.LINEARISED:
+        # Which pixels are linearised depends on all examples of a step.
+        message = f"--screen-precision {precision} needs every example of a step on each rank: use --shard samples."
+        return [Fault("shard", message)]
+    if Shards(_joined, shard).units(k=k, examples=batch_size) >= _joined.size:
         return []
     ranks = f"{_joined.size} ranks need"
     if shard is Shard.BATCH:
@@ -107,8 +127,8 @@ def shared(execution: Execution, shard: Shard, *, k: int, batch_size: int) -> Ex
     """Return an execution that divides a step's rows among the ranks, if this process is one of several.
 
     Raises:
-        SpecError: there are fewer parts than ranks.
+        SpecError: the ranks cannot share a step.
     """
-    if faults := sharing_faults(shard, k=k, batch_size=batch_size):
+    if faults := sharing_faults(shard, k=k, batch_size=batch_size, precision=execution.precision):
         raise SpecError(faults)
     return execution if _joined is None else replace(execution, shards=Shards(_joined, shard))

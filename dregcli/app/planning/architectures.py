@@ -9,6 +9,7 @@ from dregcli.app.models.code import Code, CodeKind
 from dregcli.app.models.constructor import Value
 from dregcli.app.models.find import constructor_options
 from dregcli.data.dataset import Dataset
+from dregcli.engine.likelihoods import LIKELIHOODS
 from dregcli.engine.programs.heads import INSTALL
 from dregcli.errors import Fault, SpecError
 from dregcli.names import DataKind, LikelihoodName, ModelName, Task
@@ -37,6 +38,16 @@ class Architecture:
     def likelihood(self) -> LikelihoodName | None:
         """The only likelihood of the model, or the one that was asked for; None means not yet decided."""
         return self.settings.get("likelihood")
+
+
+def computes_in_blocks(model: str, likelihood: LikelihoodName | None, posterior: str | None) -> bool:
+    """Whether the log-weights of a model are computed in blocks that fit the cache, and pixels can be linearised.
+
+    So it is for the networks with one diagonal Gaussian and pixels of 0 and 1.
+    """
+    network = is_network(model) and model != ModelName.LINEAR_GAUSSIAN
+    diagonal = posterior in (None, Family.DIAGONAL.value)
+    return network and diagonal and likelihood is not None and LIKELIHOODS[likelihood].linearises
 
 
 def architecture(

@@ -3,6 +3,8 @@
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
+from dregcli.app.common.ranks import alone
+from dregcli.app.planning.architectures import computes_in_blocks
 from dregcli.app.planning.machine import (
     DENSE_ARRAYS,
     auto_backward,
@@ -60,11 +62,13 @@ class Shape:
         outputs: numbers that the decoder gives for one row.
         widest: numbers for one row in its widest layer.
         device: the device of the work.
+        in_blocks: whether log-weights are computed in blocks; see ``computes_in_blocks``.
     """
 
     outputs: int
     widest: int
     device: str
+    in_blocks: bool = False
 
     @classmethod
     def of(
@@ -76,6 +80,7 @@ class Shape:
         hidden: Hidden | None,
         device: str,
         widest: int = 0,
+        in_blocks: bool = False,
     ) -> "Shape":
         """Return the size of the work on a data set.
 
@@ -86,12 +91,13 @@ class Shape:
             hidden: sizes of the hidden layers; None for a class of the user's own.
             device: the device.
             widest: numbers for one row in the widest layer of a class of the user's own; see ``width_of``.
+            in_blocks: whether log-weights are computed in blocks.
         """
         pixels = dataset.pixels
         if task is not Task.GENERATIVE:  # the bottom half; the larger part if the number of rows is odd
             pixels = dataset.channels * (dataset.height - dataset.height // 2) * dataset.width
         outputs = pixels * (LIKELIHOODS[likelihood].outputs_per_pixel if likelihood else 1)
-        return cls(outputs, max([outputs, widest, *all_sizes(hidden or ())]), device)
+        return cls(outputs, max([outputs, widest, *all_sizes(hidden or ())]), device, in_blocks)
 
     @classmethod
     def of_run(cls, spec: RunSpec, dataset: Dataset, model: Model | None = None) -> "Shape":
@@ -103,10 +109,18 @@ class Shape:
             hidden=spec.hidden,
             device=spec.device,
             widest=0 if model is None else width_of(model),
+            in_blocks=computes_in_blocks(spec.model, spec.likelihood, spec.posterior),
         )
+
+    @property
+    def compiles_no_values(self) -> bool:
+        """Whether a pass without gradients has no compiled code: on a CPU, blocks in the cache are as fast."""
+        return self.in_blocks and self.device == "cpu"
 
     def evaluation_saves(self, *, examples: int, k: int, k_chunk: int | None) -> float:
         """Return the seconds that compilation saves in an evaluation, for ``decide_compile``."""
+        if self.compiles_no_values:
+            return 0.0
         at_once = min(k, k_chunk or k) * EVALUATION_BATCH
         return compile_saves(
             rows=examples * k, rows_at_once=at_once, outputs=self.outputs, device=self.device, evaluating=True
@@ -157,20 +171,35 @@ def decide_execution(
     k, batch_size = options.k, options.batch_size
     precision = options.screen_precision
     if shape and backward is Backward.SCREENED and precision is None:
-        precision = auto_precision(outputs=k * batch_size * shape.outputs, device=shape.device)
+        precision = auto_precision(
+            outputs=k * batch_size * shape.outputs, device=shape.device, linearises=shape.in_blocks and alone()
+        )
+    faults = _precision_faults(options.screen_precision, shape)
     inflation, precision = with_screening(backward, options.screen_inflation, precision)
     chunk = options.k_chunk
     if chunk == AUTO:
         chunk = shape.chunk(backward, k, batch_size) if shape else None
     chunk = None if chunk == k else chunk
     seconds = 0.0
-    if shape:
+    first_is_compiled = precision is Precision.BFLOAT16 or backward is Backward.DENSE
+    if shape and (first_is_compiled or not shape.compiles_no_values):
         at_once = min(k, chunk or k) * batch_size
         seconds = compile_saves(
             rows=steps * k * batch_size, rows_at_once=at_once, outputs=shape.outputs, device=shape.device
         )
-    compiled, faults, warnings = decide_compile(options.compile if compiles else "off", seconds)
-    return Decided(backward, inflation, precision, chunk, compiled), faults, warnings
+    compiled, of_compile, warnings = decide_compile(options.compile if compiles else "off", seconds)
+    return Decided(backward, inflation, precision, chunk, compiled), faults + of_compile, warnings
+
+
+def _precision_faults(precision: Precision | None, shape: Shape | None) -> list[Fault]:
+    """Return a fault if the first pass cannot be as exact as the user asked for."""
+    if shape is None or precision is not Precision.LINEARISED or shape.compiles_no_values:
+        return []
+    message = (
+        f"'{precision}' is for --model vae with a diagonal posterior and --likelihood bernoulli, on a CPU. "
+        f"Use --screen-precision {Precision.FLOAT32}."
+    )
+    return [Fault("screen-precision", message)]
 
 
 def _auto_backward(options: RunOptions, shape: Shape | None) -> Backward:
@@ -228,5 +257,6 @@ def execution_of(spec: ExecutionSpec) -> Execution:
 
 
 def bound_computed(spec: RunSpec) -> str:
-    """Return the precision of the bound in training's metrics; every other bound is computed in float32."""
-    return "bfloat16 with randomised correction" if spec.screen_precision is Precision.BFLOAT16 else "float32"
+    """Return how exact the bound in training's metrics is; every other bound is computed in float32."""
+    precision = spec.screen_precision or Precision.FLOAT32
+    return f"{precision}{'' if precision is Precision.FLOAT32 else ' with randomised correction'}"

@@ -10,7 +10,7 @@ from dregcli.app.common.out_of_memory import is_of_memory
 from dregcli.app.common.ranks import sharing_faults
 from dregcli.app.models.code import Code
 from dregcli.app.models.make import make_model
-from dregcli.app.planning.architectures import Architecture, architecture
+from dregcli.app.planning.architectures import Architecture, architecture, computes_in_blocks
 from dregcli.app.planning.executing import Shape, decide_execution, width_of
 from dregcli.app.planning.observation import observation
 from dregcli.app.planning.optimising import optimisation_faults, prior_faults
@@ -85,7 +85,8 @@ def resolve(
         decided, of_execution, warnings = decide_execution(options, shape, steps=steps, compiles=built.compiles)
     faults.add(of_execution)
     if not (faults.is_open("k") or faults.is_open("batch_size")):
-        faults.add(sharing_faults(options.shard, k=options.k, batch_size=options.batch_size))
+        sizes = {"k": options.k, "batch_size": options.batch_size}
+        faults.add(sharing_faults(options.shard, **sizes, precision=decided.screen_precision))
     tracked, of_words = _words(options, faults)
     faults.add(of_words)
     evaluations = _evaluations(options, steps)
@@ -174,7 +175,14 @@ def _shape(
         return None
     likelihood = LikelihoodName(observed["likelihood"])
     hidden = built.settings.get("hidden")
-    return Shape.of(dataset, task=options.task, likelihood=likelihood, hidden=hidden, device=device)
+    return Shape.of(
+        dataset,
+        task=options.task,
+        likelihood=likelihood,
+        hidden=hidden,
+        device=device,
+        in_blocks=computes_in_blocks(options.model, likelihood, built.settings.get("posterior")),
+    )
 
 
 def _program(

@@ -1,23 +1,30 @@
 """The batch of the fast path: one diagonal Gaussian for each example, and layers that meet rows in ``Rows`` alone."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
+from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.diagonal_gaussian import DiagonalGaussian, Latents
-from dregcli.engine.draws import Noise, NoiseOfExamples
+from dregcli.engine.draws import KEPT_BYTES, Noise, NoiseOfExamples
 from dregcli.engine.execution.batch import Named, Sums, chunks, posterior_gradients
 from dregcli.engine.execution.row_pass import GaussianExamples, GaussianRowPass, TapedModel, score_sums
 from dregcli.engine.execution.weighing import RowWeights
-from dregcli.engine.half import HALF_ROWS
+from dregcli.engine.half import HalfRows
 from dregcli.engine.reach import Reach
 from dregcli.engine.rows import PLAIN_ROWS, Rows, SomeRows
+from dregcli.engine.value_rows import LinearisedRows, ValueRows
+from dregcli.engine.worker_threads import each_in_threads
 from dregcli.names import Precision
 
-_ROWS: Final[Mapping[Precision, Rows]] = {Precision.FLOAT32: PLAIN_ROWS, Precision.BFLOAT16: HALF_ROWS}
+_ROWS: Final[Mapping[Precision, Callable[[], ValueRows]]] = {
+    Precision.FLOAT32: ValueRows,
+    Precision.BFLOAT16: HalfRows,
+    Precision.LINEARISED: LinearisedRows,
+}
 
 
 class GaussianBatch:
@@ -68,15 +75,29 @@ class GaussianBatch:
 
     @torch.no_grad()
     def log_weights(self, *, k_chunk: int | None, precision: Precision = Precision.FLOAT32) -> Tensor:
-        """Compute log-weights of all rows without a graph, in memory for one chunk of samples."""
-        posterior = self.fixed.posterior
+        """Compute log-weights of all rows without a graph, in memory for one chunk of samples.
+
+        On a CPU a chunk is one block of noise, whatever the caller allows: its arrays fit the cache.
+        """
+        posterior, rows = self.fixed.posterior, _ROWS[precision]()
+        if isinstance(rows, LinearisedRows):
+            self.model.log_joint(self.fixed.pixels, (rows.looked_at(posterior),), rows.preparation())
         # One array for all chunks. Separate small results would be allocated where a chunk's large arrays were
         # before; the next chunk's arrays would then find no room there, and the process would grow with each chunk.
         found = posterior.loc.new_empty(self.draws.k, self.examples)
-        for first, count in chunks(self.draws.k, k_chunk):
+
+        @torch.no_grad()
+        def evaluate(chunk: tuple[int, int]) -> None:
+            first, count = chunk
             noise = self.draws.noise(first, count)
-            log_p = self.model.log_joint(self.fixed.pixels, posterior.rsample(noise), _ROWS[precision])
+            log_p = self.model.log_joint(self.fixed.pixels, posterior.rsample(noise), rows)
             found[first : first + count] = log_p.sub_(posterior.log_prob_at(noise))
+
+        if self.device.type == "cpu":
+            each_in_threads(evaluate, chunks(self.draws.k, NOISE_BLOCK))
+        else:
+            for chunk in chunks(self.draws.k, k_chunk):
+                evaluate(chunk)
         return found
 
     def samples(self, first: int, count: int) -> GaussianRowPass:
@@ -90,9 +111,13 @@ class GaussianBatch:
     def _noise(self, k: Tensor, b: Tensor, k_chunk: int | None) -> Tensor:
         """Return the noise of rows, shape (1, R, Z)."""
         draws = self.draws
-        size = k_chunk or draws.k
+        on_cpu, every = self.device.type == "cpu", draws.k * self.live.loc.numel()
+        size = NOISE_BLOCK if on_cpu else k_chunk or draws.k
         if size >= draws.k:
             return draws.noise(0, draws.k)[k, b].unsqueeze(0)
+        if on_cpu and 4 * every <= KEPT_BYTES:
+            # The first pass has drawn all blocks, and they are still there.
+            return torch.cat([draws.noise(*chunk) for chunk in chunks(draws.k, size)])[k, b].unsqueeze(0)
         rows = self.live.loc.detach().new_empty(len(k), self.live.loc.shape[-1])
         for first in range(int(k[0]) // size * size, int(k[-1]) + 1, size):
             here = ((k >= first) & (k < first + size)).nonzero()[:, 0]

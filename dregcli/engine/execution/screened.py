@@ -133,11 +133,11 @@ class ScreenedRows:
 
     def _keep(self, weigh: Weigh) -> None:
         self._only: RowPass | None = None
-        half = self._screening.precision is Precision.BFLOAT16
+        exact = self._screening.precision is Precision.FLOAT32
         # The values beside the gradients are not computed from approximate log-weights.
-        weights = weigh(self._first, values=not half)
+        weights = weigh(self._first, values=exact)
         self._kept = self._chosen(weights)
-        if not half:
+        if exact:
             self.log_w, self.weights = self._first, weights
             return
         del weights  # free them before arrays of the same size are made

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import torch
@@ -18,6 +19,20 @@ Kernel = Callable[..., tuple[Tensor, Tensor | None]]
 value (K, B), and its gradient by the outputs or None."""
 
 
+@dataclass(frozen=True)
+class BlockValue:
+    """The log-density of blocks of rows, computed from a decoder's last hidden layer and a matrix product with it.
+
+    Attributes:
+        weight: factor of the product, (O', I): the last layer's weights, or some of them.
+        sum: maps the hidden layer (K', B, I) and the product (K', B, O') to log p(x | outputs), (K', B). It may
+            overwrite the product.
+    """
+
+    weight: Tensor
+    sum: Callable[[Tensor, Tensor], Tensor]
+
+
 class Likelihood(nn.Module, ABC):
     """The distribution of independent pixels given a decoder's outputs.
 
@@ -30,6 +45,7 @@ class Likelihood(nn.Module, ABC):
         standardises: whether the model divides its inputs by each pixel's spread, which gives values without a
             natural scale a common one.
         unbounded: whether the log-density of a value is bounded only by the floor of the scale.
+        linearises: whether ``linearised`` is an approximation, and ``value_from`` needs no compiled code to be fast.
         outputs_per_pixel: number of outputs of the decoder for every pixel. If there are two, the first D outputs are
             the first number of each pixel, the next D the second.
         kernel: function that computes the likelihood.
@@ -40,6 +56,7 @@ class Likelihood(nn.Module, ABC):
     needs: ClassVar[str]
     standardises: ClassVar[bool] = False
     unbounded: ClassVar[bool] = False
+    linearises: ClassVar[bool] = False
     outputs_per_pixel: ClassVar[int] = 1
     kernel: ClassVar[Kernel]
     compiled_kernel: ClassVar[Kernel]
@@ -97,6 +114,30 @@ class Likelihood(nn.Module, ABC):
         if not torch.is_grad_enabled():
             return kernel(outputs, pixels, bias, *constants, gradient=False)[0]
         return fused(outputs, lambda given, gradient: kernel(given, pixels, bias, *constants, gradient=gradient))
+
+    def value_of_outputs(self, layer: nn.Linear, pixels: Tensor) -> BlockValue:
+        """Return the log-density of blocks of rows, computed from all outputs alone.
+
+        Args:
+            layer: the decoder's last layer.
+            pixels: shape (B, D).
+        """
+        return BlockValue(layer.weight, lambda _, outputs: self.log_prob(outputs, pixels, layer.bias))
+
+    def value_from(self, layer: nn.Linear, pixels: Tensor) -> BlockValue:
+        """Return the fastest exact one, which may use the hidden layer too."""
+        return self.value_of_outputs(layer, pixels)
+
+    def linearised(self, layer: nn.Linear, pixels: Tensor, centre: Tensor, other: Tensor) -> BlockValue:
+        """Return an approximate one, with the tangent of the density in place of some pixels; exact if there is none.
+
+        Args:
+            layer: the decoder's last layer.
+            pixels: shape (B, D).
+            centre: the hidden layer at which the tangent is taken, (B, I).
+            other: the hidden layer of another row of each example, (B, I), which shows what is nearly linear.
+        """
+        return self.value_from(layer, pixels)
 
     @abstractmethod
     def initial_bias(self, mean: Tensor) -> Tensor:

@@ -3,28 +3,34 @@
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import softplus
 
-from dregcli.engine.likelihoods.base import Likelihood
-from dregcli.engine.likelihoods.fused import log_of_product, part_count
+from dregcli.engine.likelihoods.base import BlockValue, Likelihood
+from dregcli.engine.likelihoods.fused import log_of_product_, part_count
 from dregcli.names import DataKind
 
 MEAN_CLIP = 1e-3
 """Mean intensities are clipped to [0.001, 0.999] before their logit is taken, as in the reference code."""
+
+LINEARISED_ERROR = 0.1
+"""Largest error by tangents that is expected in a log-weight, nats."""
+
+_MULTIPLE = 16
+"""Numbers of logits are a multiple of it, so that their factors can be multiplied in whole vectors."""
 
 
 def _evaluate(logits: Tensor, pixels: Tensor, bias: Tensor | None, *, gradient: bool) -> tuple[Tensor, Tensor | None]:
     # log p = sum x*l - softplus(l), and softplus(l) = (l + |l|)/2 - log sigmoid(|l|), where sigmoid(|l|) is in
     # [1/2, 1]: products of it are safe and nothing cancels. This needs one temporary array of the logits' size.
     logits = logits if bias is None else logits + bias
-    magnitude = logits.abs()
-    total = magnitude.sum(dim=-1).mul_(-0.5)
-    total += log_of_product(magnitude.sigmoid_())
-    centred = pixels - 0.5
-    total += torch.einsum("kbd,bd->kb", logits, centred) if centred.ndim == 2 else (logits * centred).sum(dim=-1)
+    array = logits.abs()
+    total = array.sum(dim=-1).mul_(-0.5)
+    total += log_of_product_(array.sigmoid_())
+    total += torch.mul(logits, pixels - 0.5, out=array).sum(dim=-1)
     if not gradient:
         return total, None
-    return total, torch.sub(pixels, torch.sigmoid(logits, out=magnitude), out=magnitude)
+    return total, torch.sub(pixels, torch.sigmoid(logits, out=array), out=array)
 
 
 def _evaluate_compiled(
@@ -51,6 +57,21 @@ def _evaluate_compiled(
     return value, torch.cat(slopes, dim=-1) if gradient else None
 
 
+def _block_value(weight: Tensor, bias: Tensor, slope: Tensor, offset: Tensor) -> BlockValue:
+    """Return slope . h + offset - sum (|l|/2 + log(1 + exp(-|l|))) with logits l = weight h + bias.
+
+    The first part is sum (x - 1/2) l, whose factors slope (B, I) and offset (B,) all rows of an example share: it
+    needs no pass over all logits.
+    """
+
+    def value(hidden: Tensor, logits: Tensor) -> Tensor:
+        total = (hidden * slope).sum(dim=-1).add_(offset)
+        total.sub_(logits.add_(bias).abs_().sum(dim=-1), alpha=0.5)
+        return total.add_(log_of_product_(logits.sigmoid_()))
+
+    return BlockValue(weight, value)
+
+
 class Bernoulli(Likelihood):
     """The likelihood x ~ Bernoulli(sigmoid(output)) for each pixel in [0, 1]. It needs no numbers from the data.
 
@@ -59,6 +80,7 @@ class Bernoulli(Likelihood):
 
     cites = ("kingma2014vae",)
     needs = "binary pixels"
+    linearises = True
     kernel = staticmethod(_evaluate)
     compiled_kernel = staticmethod(_evaluate_compiled)
 
@@ -71,6 +93,32 @@ class Bernoulli(Likelihood):
     def of(cls, *, spread: Tensor, levels: int) -> Self:
         """Return the likelihood; it needs neither argument."""
         return cls()
+
+    def value_from(self, layer: nn.Linear, pixels: Tensor) -> BlockValue:
+        """Return the log-density of blocks, with the sum of pixel times logit taken over the last hidden layer."""
+        centred, bias = pixels - 0.5, layer.bias.detach()
+        return _block_value(layer.weight.detach(), bias, centred @ layer.weight.detach(), centred @ bias)
+
+    def linearised(self, layer: nn.Linear, pixels: Tensor, centre: Tensor, other: Tensor) -> BlockValue:
+        """Return the log-density of blocks, with tangents where softplus hardly leaves its tangent.
+
+        softplus(l) lies above its tangent by a number that is the same for a pixel of 0 and of 1. It is measured at
+        another row of each example. The tangents are a function of the hidden layer, so they cost nothing.
+        """
+        weight, bias = layer.weight.detach(), layer.bias.detach()
+        at, moved = torch.stack([centre, other]) @ weight.mT + bias
+        slope, height = at.sigmoid(), softplus(at)
+        error = (softplus(moved) - height - slope * (moved - at)).square().mean(dim=0).sqrt()
+        order = error.argsort(descending=True)
+        # Errors of an example may all have the same sign: so they are added, not their squares.
+        left = error.sum() - error[order].cumsum(dim=0)
+        count = min(len(bias), -(-(1 + int((left > LINEARISED_ERROR).sum())) // _MULTIPLE) * _MULTIPLE)
+        some, rest = order[:count].sort().values, order[count:]
+        by_logit = pixels - 0.5
+        by_logit[:, rest] = pixels[:, rest] - slope[:, rest]
+        tangents = pixels[:, rest] * bias[rest] - height[:, rest] + slope[:, rest] * (at[:, rest] - bias[rest])
+        offset = by_logit[:, some] @ bias[some] + tangents.sum(dim=-1)
+        return _block_value(weight[some], bias[some], by_logit @ weight, offset)
 
     def initial_bias(self, mean: Tensor) -> Tensor:
         """Return the logit of the mean intensity, clipped to [0.001, 0.999]; shape (D,).

@@ -67,9 +67,15 @@ def _factors(width: int) -> int:
     return count
 
 
-def log_of_product(each: Tensor) -> Tensor:
-    """Return the sum of log(each) over the last axis for values in [1/2, 1], by few logarithms of products."""
-    for _ in range(_factors(each.shape[-1]).bit_length() - 1):
+def log_of_product_(each: Tensor) -> Tensor:
+    """Return the sum of log(each) over the last axis for values in [1/2, 1], by few logarithms of products.
+
+    The values are overwritten.
+    """
+    halvings = _factors(each.shape[-1]).bit_length() - 1
+    for i in range(halvings):
         width = each.shape[-1] // 2
-        each = each[..., :width] * each[..., width:]
-    return each.log().sum(dim=-1)
+        # The last product is a new array without gaps: the logarithm of one with gaps takes several times as long.
+        out = each[..., :width] if i < halvings - 1 else None
+        each = torch.mul(each[..., :width], each[..., width:], out=out)
+    return each.log_().sum(dim=-1)

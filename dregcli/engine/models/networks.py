@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dregcli.engine.diagonal_gaussian import DiagonalGaussian
 from dregcli.engine.rows import Rows
+from dregcli.engine.tanh import tanh
 
 RAW_SCALE_OFFSET = 0.25
 """Offset in scale = softplus(raw + 0.25), as in the reference code."""
@@ -46,8 +47,8 @@ def tanh_network(layers: nn.ModuleList, inputs: Tensor) -> Tensor:
 
 def decode(
     layers: nn.ModuleList, z: Tensor, rows: Rows, *, first_bias: Tensor | None = None
-) -> tuple[Tensor, Tensor | None]:
-    """Apply a tanh network to rows.
+) -> tuple[Tensor, nn.Linear]:
+    """Apply a tanh network, but for its last layer, to rows.
 
     Args:
         layers: linear layers.
@@ -56,7 +57,7 @@ def decode(
         first_bias: added to the first layer's outputs: the part that comes from another input.
 
     Returns:
-        The last layer's outputs, (K, B, O), and a bias that the likelihood adds while it reads them, (O,) or None.
+        The last layer's inputs, (K, B, I), and the last layer.
     """
     *hidden, last = layers
     for i, layer in enumerate(hidden):
@@ -64,10 +65,9 @@ def decode(
         z = rows.linear(layer, z)
         if first_bias is not None and i == 0:
             z = z + first_bias
-        # A pass over an array costs as much as its arithmetic, and a new array costs more.
-        z = torch.tanh(z) if torch.is_grad_enabled() else torch.tanh_(z)
+        z = tanh(z)
     assert isinstance(last, nn.Linear)
-    return rows.product(last, z)
+    return z, last
 
 
 def gaussian_network(layers: nn.ModuleList, inputs: Tensor) -> DiagonalGaussian:

@@ -140,9 +140,8 @@ class StructuredVae(AmortisedModel):
         (z,) = latents
         log_prior = rows.log_prior(self.latent_prior(pixels), z)
         of_context = rows.shared(self.context_layer(self._decoder_context(pixels)))
-        outputs, bias = decode(self.decoder, z, rows, first_bias=of_context)
-        target = pixels[:, self.parts.target]
-        return self.likelihood.log_prob(outputs, rows.shared(target), bias) + log_prior
+        hidden, last = decode(self.decoder, z, rows, first_bias=of_context)
+        return rows.log_likelihood(self.likelihood, last, hidden, pixels[:, self.parts.target]) + log_prior
 
     def mean_pixels(self, pixels: Tensor, latents: Latents) -> Tensor:
         """Return the unchanged context, with the likelihood's mean in the target's place, shape (K, B, D)."""
@@ -156,9 +155,9 @@ class StructuredVae(AmortisedModel):
         """Return the unchanged context, with a function of the outputs in the target's place, shape (K, B, D)."""
         (z,) = latents
         of_context = self.context_layer(self._decoder_context(pixels))
-        outputs, bias = decode(self.decoder, z, PLAIN_ROWS, first_bias=of_context)
+        hidden, last = decode(self.decoder, z, PLAIN_ROWS, first_bias=of_context)
         whole = pixels.expand(z.shape[0], *pixels.shape).clone()
-        whole[..., self.parts.target] = target(outputs if bias is None else outputs + bias)
+        whole[..., self.parts.target] = target(last(hidden))
         return whole
 
     def _standardised_context(self, pixels: Tensor) -> Tensor:

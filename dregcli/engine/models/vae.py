@@ -51,8 +51,8 @@ class Vae(AmortisedModel):
     def log_joint(self, pixels: Tensor, latents: Latents, rows: Rows = PLAIN_ROWS) -> Tensor:
         """Return log p(x | z) + log p(z), shape (K, B), nats."""
         (z,) = latents
-        outputs, bias = decode(self.decoder, z, rows)
-        return self.likelihood.log_prob(outputs, rows.shared(pixels), bias) + standard_normal_log_prob(z)
+        hidden, last = decode(self.decoder, z, rows)
+        return rows.log_likelihood(self.likelihood, last, hidden, pixels) + standard_normal_log_prob(z)
 
     def latent_prior(self, pixels: Tensor) -> DiagonalGaussian:
         """Return the standard normal."""

@@ -14,7 +14,7 @@ from dregcli.engine.execution.row_pass import GaussianRowPass
 from dregcli.engine.execution.screened import ScreenedRows, Screening
 from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.gradients import Step
-from dregcli.engine.half import HALF_ROWS
+from dregcli.engine.half import HalfRows
 from dregcli.engine.pairs import Pair, all_pairs, resolve_pair
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.rows import PLAIN_ROWS
@@ -26,7 +26,7 @@ from tests.support.screening import Prescribed, off_gradients, off_sums, off_val
 from tests.support.sweep import swept
 
 names = pytest.mark.parametrize("name", MODELS)
-precisions = pytest.mark.parametrize("precision", Precision)
+precisions = pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.BFLOAT16])
 WORDS = ("iwae/dreg", "iwae/dreg-cv:alpha=0.3,beta=0.6", "rws/dreg-norm", "iwae/vimco")
 
 
@@ -44,7 +44,8 @@ def test_dense_in_chunks_is_dense(name: str, pair: Pair) -> None:
     whole = dense_gradients(model, pixels, noise, pair)
     for k_chunk in (16, 32):  # 40 samples: the last chunk has 8
         found = Step(model, pixels, drawn(noise), Execution(k_chunk=k_chunk)).gradients(pair)
-        assert off_gradients(found, whole) == {}
+        # The pass over chunks sums the pixels in another order.
+        assert off_gradients(found, whole, 1e-11) == {}
         torch.testing.assert_close(found.log_w, whole.log_w, rtol=1e-13, atol=1e-12)
 
 
@@ -189,7 +190,7 @@ def test_a_first_pass_is_in_the_precision_that_is_asked_for(name: str) -> None:
     q = model.posterior(pixels)
     latents, log_q = q.rsample(noise), q.log_prob_at(noise)
     with torch.no_grad():
-        plain, halves = (model.log_joint(pixels, latents, each) - log_q for each in (PLAIN_ROWS, HALF_ROWS))
+        plain, halves = (model.log_joint(pixels, latents, each) - log_q for each in (PLAIN_ROWS, HalfRows()))
     assert (halves - plain).abs().max() > 1e-4
     for precision, expected in ((Precision.FLOAT32, plain), (Precision.BFLOAT16, halves)):
         found = ScreenedRows(batch, weigh, Screening(0.2, precision))

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from dregcli.engine import half
-from dregcli.engine.half import HALF_ROWS
+from dregcli.engine.half import HalfRows
 from dregcli.engine.models.networks import layer_of
 from dregcli.engine.rows import PLAIN_ROWS
 from tests.support.exact import MODELS, small_batch, small_structured, small_vae
@@ -49,11 +49,11 @@ def _products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 def test_a_product_is_that_of_rounded_inputs_summed_in_float32(*, bias: bool) -> None:
     inputs, applied = normal(K, B, INPUTS), layer(bias=bias)
     expected = exact(applied, inputs)
-    product, added = HALF_ROWS.product(applied, inputs)
+    product, added = HalfRows().product(applied, inputs)
     assert product.dtype == torch.float32
     assert off(product, expected) < 1e-6
     assert added is applied.bias
-    whole = HALF_ROWS.linear(applied, inputs)
+    whole = HalfRows().linear(applied, inputs)
     assert off(whole, expected + applied.bias.double() if bias else expected) < 1e-6
     # The rounding is there, and it is one of the inputs and not of what comes out.
     assert 1e-3 < off(inputs.double() @ applied.weight.double().mT, expected) < 1e-2
@@ -66,7 +66,7 @@ def test_small_products_may_be_exact(shape: tuple[int, int]) -> None:
     """torch hands products of less than a few thousand operations to no library that would round them."""
     inputs = normal(*shape, 7)
     applied = layer_of(normal(5, 7, seed=1), normal(5, seed=2))
-    found = HALF_ROWS.product(applied, inputs)[0]
+    found = HalfRows().product(applied, inputs)[0]
     assert min(off(found, exact(applied, inputs)), off(found, inputs.double() @ applied.weight.double().mT)) < 1e-6
 
 
@@ -74,10 +74,10 @@ def test_small_products_may_be_exact(shape: tuple[int, int]) -> None:
 @pytest.mark.usefixtures("_products")
 def test_of_float64_it_is_exactly_the_rounded_product() -> None:
     inputs, applied = normal(K, B, INPUTS).double(), layer().double()
-    product, added = HALF_ROWS.product(applied, inputs)
+    product, added = HalfRows().product(applied, inputs)
     assert torch.equal(product, nn.functional.linear(rounded(inputs), rounded(applied.weight)))
     assert added is applied.bias
-    assert torch.equal(HALF_ROWS.linear(applied, inputs), product + applied.bias)
+    assert torch.equal(HalfRows().linear(applied, inputs), product + applied.bias)
 
 
 @torch.no_grad()
@@ -85,7 +85,7 @@ def test_of_float64_it_is_exactly_the_rounded_product() -> None:
 def test_inputs_and_parameters_are_left_as_they_are() -> None:
     inputs, applied = normal(K, B, INPUTS), layer()
     before = [each.clone() for each in (inputs, applied.weight, applied.bias)]
-    HALF_ROWS.linear(applied, inputs)
+    HalfRows().linear(applied, inputs)
     assert all(torch.equal(a, b) for a, b in zip((inputs, applied.weight, applied.bias), before, strict=True))
 
 
@@ -104,7 +104,7 @@ def test_a_models_log_joint_is_off_by_rounding_alone(name: str) -> None:
     pixels, noise = (each.float() for each in small_batch(model, k=64))
     latents = model.posterior(pixels).rsample(noise)
     plain = model.log_joint(pixels, latents, PLAIN_ROWS)
-    halves = model.log_joint(pixels, latents, HALF_ROWS)
+    halves = model.log_joint(pixels, latents, HalfRows())
     assert halves.dtype == torch.float32
     assert off(halves, plain.double()) < 0.05
     if name in LARGE:
@@ -127,10 +127,10 @@ def _own_setting():
 def test_torchs_setting_stays(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(half, "has_bfloat16_products", lambda _: True)
     SETTINGS.fp32_precision = setting
-    HALF_ROWS.linear(layer(), normal(2, 3, INPUTS))
+    HalfRows().linear(layer(), normal(2, 3, INPUTS))
     assert SETTINGS.fp32_precision == setting
     with pytest.raises(RuntimeError):
-        HALF_ROWS.linear(layer(), normal(2, 3, INPUTS + 1))
+        HalfRows().linear(layer(), normal(2, 3, INPUTS + 1))
     assert SETTINGS.fp32_precision == setting
 
 
@@ -138,6 +138,6 @@ def test_torchs_setting_stays(setting: str, monkeypatch: pytest.MonkeyPatch) -> 
 def test_products_beside_it_are_as_exact_as_before() -> None:
     inputs, applied = normal(K, B, INPUTS), layer()
     before = PLAIN_ROWS.linear(applied, inputs)
-    HALF_ROWS.linear(applied, inputs)
+    HalfRows().linear(applied, inputs)
     half.has_bfloat16_products("cpu")
     assert torch.equal(PLAIN_ROWS.linear(applied, inputs), before)
