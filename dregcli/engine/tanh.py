@@ -8,7 +8,10 @@ from torch.autograd.function import once_differentiable
 
 
 def tanh(x: Tensor) -> Tensor:
-    """Compute tanh(x) with the dtype's rounding of 1 as its absolute error; without a graph this overwrites ``x``."""
+    """Return the hyperbolic tangent; without a graph it overwrites ``x``.
+
+    Its absolute error is the rounding of 1 in the dtype.
+    """
     if torch.is_grad_enabled():
         return _Tanh.apply(x)  # pyright: ignore[reportReturnType]
     return _tanh_(x)

@@ -97,7 +97,7 @@ class ScreenedRows:
     """The rows of a batch that are kept, each with probability p and weight 1/p.
 
     The row weights are functions of the first pass's log-weights, fixed before rows are chosen. If the first pass is
-    in bfloat16, the weights come from log-weights of both precisions and are corrected on a few random examples,
+    approximate, the weights come from approximate and exact log-weights and are corrected on a few random examples,
     which are chosen independently. Given the kept rows, the corrected weights then have the expectation of the exact
     weights; and the choice of rows depends on the first pass alone. In both cases the gradients have exactly the
     expectation of the dense gradients.
@@ -111,7 +111,7 @@ class ScreenedRows:
         TypeError: the batch has only noise, and no random numbers to choose rows by.
 
     Attributes:
-        log_w: log-weights, shape (K, B), nats, from the first pass; mixed with exact ones if it was in bfloat16.
+        log_w: log-weights, shape (K, B), nats, from the first pass; mixed with exact ones if it was approximate.
         weights: row weights computed from the log-weights, and corrected.
     """
 

@@ -120,7 +120,7 @@ def test_a_fault_is_told_once_whatever_auto_would_have_been(flags, fault) -> Non
 @pytest.fixture
 def big() -> dict[str, object]:
     """Work whose compiled arithmetic pays: 40 million rows of 64 outputs, 8,192 of them at once, save 12.6 s."""
-    return {"k": 256, "k_chunk": 256, "steps": 48_000}
+    return {"k": 256, "k_chunk": 256, "steps": 48_000, "backward": "dense"}
 
 
 def test_compile_is_on_where_it_pays(big) -> None:
@@ -128,6 +128,8 @@ def test_compile_is_on_where_it_pays(big) -> None:
     assert _plan(**big | {"compile": "off"}).spec.compile == "off"
     assert _plan(**big | {"steps": 30_000}).spec.compile == "off"
     assert _plan(**big | {"k_chunk": 16}).spec.compile == "off", "arrays too small to be compiled"
+    assert _plan(**big | {"backward": "screened", "screen_precision": "bfloat16"}).spec.compile == "on"
+    assert _plan(**big | {"backward": "screened"}).spec.compile == "off", "blocks in the cache are as fast"
     assert _plan(compile="on").spec.compile == "on", "asked for, it is done"
 
 
@@ -311,6 +313,7 @@ def test_a_compilation_that_fails_is_told_once_and_the_run_goes_on(tmp_path, mon
         ({}, "float32"),
         ({"backward": "dense"}, "float32"),
         ({"screen_precision": "bfloat16"}, "bfloat16 with randomised correction"),
+        ({"screen_precision": "linearised"}, "linearised with randomised correction"),
     ],
 )
 def test_a_run_says_how_its_bound_was_computed(tmp_path, flags, computed) -> None:
@@ -351,14 +354,28 @@ def test_equal_weights_are_not_screened_by_themselves(flags: dict[str, object], 
 
 
 @pytest.mark.parametrize(
-    ("outputs", "products", "precision"),
-    [(2**20, True, "bfloat16"), (2**20 - 1, True, "float32"), (2**21, False, "float32")],
+    ("outputs", "products", "linearises", "precision"),
+    [
+        (2**20, True, True, "bfloat16"),
+        (2**20 - 1, True, True, "float32"),
+        (2**23, False, True, "linearised"),
+        (2**23 - 1, False, True, "float32"),
+        (2**23, False, False, "float32"),
+    ],
 )
-def test_bfloat16_by_itself_where_it_is_faster(
-    outputs: int, products: bool, precision: str, monkeypatch: pytest.MonkeyPatch
+def test_the_fastest_precision_by_itself(
+    outputs: int, products: bool, linearises: bool, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "has_bfloat16_products", lambda _: products)
-    assert machine.auto_precision(outputs=outputs, device="cpu") == precision
+    assert machine.auto_precision(outputs=outputs, device="cpu", linearises=linearises) == precision
+
+
+@pytest.mark.parametrize("flags", [{"likelihood": "gaussian"}, {"model": "linear-gaussian"}, {"posterior": "full"}])
+def test_linearised_pixels_are_refused_where_there_are_none(flags: dict[str, object]) -> None:
+    assert _plan(screen_precision="linearised").spec.screen_precision == "linearised"
+    (fault,) = _faults(screen_precision="linearised", **flags)
+    assert fault.startswith("screen-precision: 'linearised' is for --model vae with a diagonal posterior")
+    assert "Use --screen-precision float32." in fault
 
 
 def test_a_path_is_no_reason_to_speak_of_memory() -> None:
