@@ -370,7 +370,7 @@ def test_the_fastest_precision_by_itself(
     assert machine.auto_precision(outputs=outputs, device="cpu", linearises=linearises) == precision
 
 
-@pytest.mark.parametrize("flags", [{"likelihood": "gaussian"}, {"model": "linear-gaussian"}, {"posterior": "full"}])
+@pytest.mark.parametrize("flags", [{"likelihood": "gaussian"}, {"posterior": "full"}])
 def test_linearised_pixels_are_refused_where_there_are_none(flags: dict[str, object]) -> None:
     assert _plan(screen_precision="linearised").spec.screen_precision == "linearised"
     (fault,) = _faults(screen_precision="linearised", **flags)
