@@ -1,7 +1,7 @@
 """The batch of the fast path: one diagonal Gaussian for each example, and layers that meet rows in ``Rows`` alone."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import torch
@@ -122,7 +122,8 @@ class GaussianBatch:
         phi = self.model.posterior_parameters()
         outputs = self._outputs(gradients)
         found = (
-            torch.autograd.grad(outputs, list(phi.values()), list(seeds), retain_graph=True)
+            # A weighted sum, because torch's check of the shapes of given weights imports sympy, for half a second.
+            torch.autograd.grad(_weighted_sum(outputs, seeds), list(phi.values()), retain_graph=True)
             for seeds in zip(*gradients.values(), strict=True)
         )
         return [dict(zip(phi, each, strict=True)) for each in found]
@@ -142,6 +143,10 @@ class GaussianBatch:
     def _outputs(self, gradients: Mapping[str, Tensor]) -> list[Tensor]:
         outputs = self.live.parameters()
         return [outputs[name] for name in gradients]
+
+
+def _weighted_sum(outputs: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    return torch.stack([(output * weight).sum() for output, weight in zip(outputs, weights, strict=True)]).sum()
 
 
 class _PriorAlone:
