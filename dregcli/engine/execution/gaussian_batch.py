@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -122,8 +122,7 @@ class GaussianBatch:
         phi = self.model.posterior_parameters()
         outputs = self._outputs(gradients)
         found = (
-            # A weighted sum, because torch's check of the shapes of given weights imports sympy, for half a second.
-            torch.autograd.grad(_weighted_sum(outputs, seeds), list(phi.values()), retain_graph=True)
+            torch.autograd.grad(cast("Any", _Seeded).apply(seeds, *outputs), list(phi.values()), retain_graph=True)
             for seeds in zip(*gradients.values(), strict=True)
         )
         return [dict(zip(phi, each, strict=True)) for each in found]
@@ -145,8 +144,20 @@ class GaussianBatch:
         return [outputs[name] for name in gradients]
 
 
-def _weighted_sum(outputs: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
-    return torch.stack([(output * weight).sum() for output, weight in zip(outputs, weights, strict=True)]).sum()
+class _Seeded(torch.autograd.Function):
+    """A number whose gradients by the tensors are given: ``grad_outputs`` of ``torch.autograd.grad``, quicker.
+
+    Torch compares the shapes of those with the help of sympy, and imports it for this, which takes half a second.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, gradients: Sequence[Tensor], *tensors: Tensor) -> Tensor:  # noqa: ANN401 - torch's own convention
+        ctx.gradients = gradients
+        return tensors[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        return None, *ctx.gradients
 
 
 class _PriorAlone:
