@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -25,7 +26,10 @@ os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 # Torch takes the processor's word for its vector instructions. Else it compiles, loads and throws away a program for
 # each set of them, for nine seconds.
 os.environ["TORCHINDUCTOR_VEC_ISA_OK"] = "1"
-
+# Python keeps what it compiles of this checkout, which git ignores, even where the environment says otherwise, as in
+# many images. Else every process that is started, also by a test, compiles 600 files again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 LONG = {
     "test_pyright_strict",

@@ -135,7 +135,8 @@ class RowTape(Rows):
             message = f"log p depends on parameters outside Rows.linear and Rows.shared, of shape {shapes}"
             raise RuntimeError(message)
         # torch's types say tensors, but unreached entries are None.
-        found: list[Any] = list(torch.autograd.grad(log_p, leaves, torch.ones_like(log_p), allow_unused=True))
+        # A sum, because torch's check of the shapes of given weights would import sympy.
+        found: list[Any] = list(torch.autograd.grad(log_p.sum(), leaves, allow_unused=True))
         for record, delta in zip(self._shared, found[len(latents) :], strict=True):
             record.delta = delta
         if any(each is None for each in found[: len(latents)]):

@@ -3,6 +3,8 @@
 Runs that share a seed share their initial weights, the order of their data and their noise. So much of the variation
 between seeds cancels in the differences. Student's t tests the differences. Over all pairs of groups, the chance of
 any false verdict is at most ``LEVEL`` (Holm 1979), if the differences are about normal.
+
+Functions import scipy themselves: it takes 0.25 s, and a command that trains loads this file without need for it.
 """
 
 import math
@@ -10,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Final, Literal, cast
-
-from scipy.special import nctdtr, stdtr, stdtrit  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 
 from dregcli.report.moments import standard_error
 
@@ -117,6 +117,8 @@ def _difference(a: float, b: float) -> float:
 
 def _two_sided(mean: float, stderr: float, freedom: int) -> float:
     if stderr > 0.0:
+        from scipy.special import stdtr  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+
         return 2.0 * float(stdtr(freedom, -abs(mean) / stderr))
     return 1.0 if mean == 0.0 else 0.0  # the same difference at every seed
 
@@ -166,6 +168,8 @@ def seeds_needed(difference: float, deviation: float, *, level: float) -> int | 
 
 def power(difference: float, deviation: float, seeds: int, *, level: float) -> float:
     """Return the chance that a test over 2 seeds or more finds a difference, by the non-central t distribution."""
+    from scipy.special import nctdtr  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+
     freedom = seeds - 1
     critical = _critical(freedom, level)
     shift = abs(difference) / deviation * math.sqrt(seeds)
@@ -176,4 +180,6 @@ def power(difference: float, deviation: float, seeds: int, *, level: float) -> f
 
 
 def _critical(freedom: int, level: float) -> float:
+    from scipy.special import stdtrit  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+
     return float(stdtrit(freedom, 1.0 - 0.5 * level))

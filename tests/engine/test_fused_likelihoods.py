@@ -5,11 +5,11 @@ compiler makes of it on a few shapes.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch._dynamo.utils import counters
 
 from dregcli.app.planning.machine import has_compiler
 from dregcli.engine.evaluation import evaluate
@@ -32,12 +32,14 @@ compiles = pytest.mark.skipif(not has_compiler(), reason="there is no C++ compil
 
 
 @pytest.fixture(autouse=True)
-def _compile_small_shapes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def counters(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Everything through compiled code, and none of it left for other tests: torch counts what it compiled."""
+    from torch._dynamo import utils  # this part of torch takes a second, in the one process that runs these tests
+
     monkeypatch.setattr(base, "FEWEST_COMPILED", 1)
     torch._dynamo.reset()
-    counters.clear()
-    yield
+    utils.counters.clear()
+    yield utils.counters
     torch._dynamo.reset()
 
 
@@ -158,7 +160,7 @@ def test_small_arrays_are_not_compiled(name: LikelihoodName, monkeypatch: pytest
         (LikelihoodName.DISCRETISED_LOGISTIC, 21),
     ],
 )
-def test_what_is_compiled_is_the_formula(name: LikelihoodName, width: int) -> None:
+def test_what_is_compiled_is_the_formula(counters: Any, name: LikelihoodName, width: int) -> None:
     likelihood = _made(name, width)
     likelihood.fuse()
     outputs, pixels, bias = _inputs(likelihood, width)
@@ -213,7 +215,7 @@ def test_a_fused_models_gradients_are_those_of_the_oracle(name: str, monkeypatch
 
 
 @compiles
-def test_batches_of_many_shapes_end_in_few_compilations() -> None:
+def test_batches_of_many_shapes_end_in_few_compilations(counters: Any) -> None:
     """Screening keeps another number of rows at every step, and the evaluation has a last batch of its own."""
     model = MODELS["vae"].build().float()
     stored = torch.randint(0, LEVELS + 1, (300, 12), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtrit  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 from torch import Tensor
 
 
@@ -103,6 +102,8 @@ def fit_slope(ks: Sequence[int], points: Sequence[Statistic]) -> Slope | None:
     value = _least_squares(x, [point.value for point in points])
     without = [_least_squares(x, each) for each in zip(*(point.without for point in points), strict=True)]
     stderr = jackknife_stderr(without)
+    from scipy.special import stdtrit  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType] # slow; a training does not need it
+
     half = float(stdtrit(len(without) - 1, 0.975)) * stderr
     return Slope(value, stderr, value - half, value + half, tuple(ks))
 

@@ -1,8 +1,8 @@
 """The batch of the fast path: one diagonal Gaussian for each example, and layers that meet rows in ``Rows`` alone."""
 
 import copy
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -147,7 +147,7 @@ class GaussianBatch:
         phi = self.model.posterior_parameters()
         outputs = self._outputs(gradients)
         found = (
-            torch.autograd.grad(outputs, list(phi.values()), list(seeds), retain_graph=True)
+            torch.autograd.grad(cast("Any", _Seeded).apply(seeds, *outputs), list(phi.values()), retain_graph=True)
             for seeds in zip(*gradients.values(), strict=True)
         )
         return [dict(zip(phi, each, strict=True)) for each in found]
@@ -167,6 +167,22 @@ class GaussianBatch:
     def _outputs(self, gradients: Mapping[str, Tensor]) -> list[Tensor]:
         outputs = self.live.parameters()
         return [outputs[name] for name in gradients]
+
+
+class _Seeded(torch.autograd.Function):
+    """A number whose gradients by the tensors are given, in the place of ``grad_outputs`` of ``torch.autograd.grad``.
+
+    Torch compares the shapes of those with the help of sympy, whose import makes the start of every training longer.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, gradients: Sequence[Tensor], *tensors: Tensor) -> Tensor:  # noqa: ANN401 - torch's own convention
+        ctx.gradients = gradients
+        return tensors[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        return None, *ctx.gradients
 
 
 class _PriorAlone:

@@ -2,6 +2,7 @@
 
 import errno
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -226,3 +227,14 @@ def test_every_result_states_the_binarisation(tmp_path) -> None:
     result = _train(RunStore(tmp_path))
     assert result.summary["binarisation"] == "dynamic"
     assert result.run.info().summary["binarisation"] == "dynamic"
+
+
+@pytest.mark.parametrize("backward", ["dense", "screened"])
+def test_a_training_needs_neither_sympy_nor_scipy(backward: str, tmp_path: Path, monkeypatch) -> None:
+    """Each takes a part of a second, of the four that a short run takes. To import what stands as None fails."""
+    for module in ("torch.fx.experimental.symbolic_shapes", "scipy.special"):
+        monkeypatch.setitem(sys.modules, module, None)
+    _train(RunStore(tmp_path), backward=backward)
+    leaf = torch.ones(2, requires_grad=True)
+    with pytest.raises(ImportError):
+        torch.autograd.grad(leaf * 2, leaf, torch.ones(2))
