@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dregcli.engine.diagonal_gaussian import DiagonalGaussian
+from dregcli.engine.likelihoods.base import Likelihood
 from dregcli.engine.reach import Reach
 from dregcli.engine.rows import Rows, Selection
 
@@ -29,6 +30,7 @@ class _Layer:
     with_bias: bool  # whether the output includes it or it is added later: the gradient is the same
     inputs: Tensor  # (K', B', I)
     delta: Tensor | None = None  # (K', B', O), d sum(log_p) / d outputs
+    times: Tensor | None = None  # (K', B'), a factor that ``delta`` still lacks
 
 
 @dataclass
@@ -52,6 +54,24 @@ class _TapedLinear(torch.autograd.Function):
         delta = grad_outputs[0]
         ctx.record.delta = delta
         return delta @ ctx.record.layer.weight.detach(), None
+
+
+class _TapedLikelihood(torch.autograd.Function):
+    """A decoder's last layer and the likelihood together: no array of the outputs' size is made a second time."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, record: _Layer, likelihood: Likelihood, pixels: Tensor) -> Tensor:  # noqa: ANN401
+        layer = record.layer
+        outputs = nn.functional.linear(inputs, layer.weight)
+        value, ctx.slope = likelihood.value_and_gradient(outputs, pixels, layer.bias)
+        ctx.record = record
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401
+        (times,) = grad_outputs
+        ctx.record.delta, ctx.record.times = ctx.slope, times
+        return (ctx.slope @ ctx.record.layer.weight.detach()).mul_(times.unsqueeze(-1)), None, None, None
 
 
 class RowTape(Rows):
@@ -93,6 +113,12 @@ class RowTape(Rows):
         leaf = self._selection.each(tensor.detach()).requires_grad_()
         self._shared.append(_Shared(tensor, leaf))
         return leaf
+
+    def log_likelihood(self, likelihood: Likelihood, layer: nn.Linear, inputs: Tensor, pixels: Tensor) -> Tensor:
+        """Return log p(x | outputs), (K', B'), and record what the last layer's gradient needs."""
+        record = _Layer(layer, with_bias=False, inputs=inputs.detach())
+        self._layers.append(record)
+        return _TapedLikelihood.apply(inputs, record, likelihood, self.shared(pixels))  # pyright: ignore[reportReturnType]
 
     def log_prior(self, prior: DiagonalGaussian, z: Tensor) -> Tensor:
         """Return the learned prior's log-density, and record how the prior meets rows.
@@ -173,9 +199,9 @@ class RowTape(Rows):
 
     def _by_layers(self, row_weights: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the parameters of recorded layers, with the gradient from each application."""
-        weights = row_weights.reshape(-1, 1)
         for record in self._layers:
             layer = record.layer
+            weights = (row_weights if record.times is None else row_weights * record.times).reshape(-1, 1)
             if record.delta is None:
                 message = f"the output of {layer} does not reach log p: no gradient for its parameters"
                 raise RuntimeError(message)

@@ -4,12 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from dregcli.engine.diagonal_gaussian import DiagonalGaussian
-from dregcli.engine.likelihoods.base import BlockValue, Likelihood
+from dregcli.engine.likelihoods.base import BLOCK_BYTES, BlockValue, Likelihood
 from dregcli.engine.rows import PlainRows
-
-BLOCK_BYTES = 2**21
-"""Size of the decoder's outputs that are computed and summed together on a CPU. Larger blocks leave the cache, and
-smaller ones make every operation's start count."""
 
 
 class ValueRows(PlainRows):

@@ -14,6 +14,10 @@ from dregcli.names import DataKind
 FEWEST_COMPILED = 2**18
 """Smallest number of outputs, over all rows, for which compiled code is worth its call and its compilation."""
 
+BLOCK_BYTES = 2**21
+"""Size of the decoder's outputs that are computed and summed together on a CPU. Larger blocks leave the cache, and
+smaller ones make every operation's start count."""
+
 Kernel = Callable[..., tuple[Tensor, Tensor | None]]
 """A pure function: (outputs (K, B, O), pixels (B, D), the layer's bias (O,) or None, *constants, gradient=...) -> the
 value (K, B), and its gradient by the outputs or None."""
@@ -108,12 +112,24 @@ class Likelihood(nn.Module, ABC):
         Returns:
             Shape (K, B), nats.
         """
-        compiled = self._compiled if outputs.numel() >= FEWEST_COMPILED else None
-        kernel = compiled or type(self).kernel
-        constants = self.constants()
+        kernel, constants = self._kernel_for(outputs), self.constants()
         if not torch.is_grad_enabled():
             return kernel(outputs, pixels, bias, *constants, gradient=False)[0]
         return fused(outputs, lambda given, gradient: kernel(given, pixels, bias, *constants, gradient=gradient))
+
+    def value_and_gradient(self, outputs: Tensor, pixels: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return log p(x | outputs), (K, B), and its gradient by the outputs, (K, B, O), which may take their place.
+
+        The arguments are those of ``log_prob``.
+        """
+        kernel = self._kernel_for(outputs)
+        value, gradient = kernel(outputs, pixels, bias, *self.constants(), gradient=True)
+        assert gradient is not None
+        return value, gradient
+
+    def _kernel_for(self, outputs: Tensor) -> Kernel:
+        compiled = self._compiled if outputs.numel() >= FEWEST_COMPILED else None
+        return compiled or type(self).kernel
 
     def value_of_outputs(self, layer: nn.Linear, pixels: Tensor) -> BlockValue:
         """Return the log-density of blocks of rows, computed from all outputs alone.

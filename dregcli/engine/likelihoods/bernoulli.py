@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from dregcli.engine.likelihoods.base import BlockValue, Likelihood
+from dregcli.engine.likelihoods.base import BLOCK_BYTES, BlockValue, Likelihood
 from dregcli.engine.likelihoods.fused import log_of_product_, part_count
 from dregcli.names import DataKind
 
@@ -93,6 +93,27 @@ class Bernoulli(Likelihood):
     def of(cls, *, spread: Tensor, levels: int) -> Self:
         """Return the likelihood; it needs neither argument."""
         return cls()
+
+    def value_and_gradient(self, outputs: Tensor, pixels: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return log p(x | outputs) and its gradient, which takes the outputs' place."""
+        if self._kernel_for(outputs) is not type(self).kernel:
+            return super().value_and_gradient(outputs, pixels, bias)
+        # In blocks of samples, so that there is one array of the logits' size, and the rest stays in the cache.
+        k, b, width = outputs.shape
+        size = max(1, min(k, BLOCK_BYTES // (b * width * outputs.element_size())))
+        value, array, centred = outputs.new_empty(k, b), outputs.new_empty(size, b, width), pixels - 0.5
+        for first in range(0, k, size):
+            logits = outputs[first : first + size]
+            here = array[: len(logits)]
+            if bias is not None:
+                logits.add_(bias)
+            total = torch.mul(logits, centred, out=here).sum(dim=-1)
+            total.sub_(torch.abs(logits, out=here).sum(dim=-1), alpha=0.5)
+            # sigmoid(|l|) is the larger one of sigmoid(l) and 1 - sigmoid(l), and costs no second sigmoid.
+            larger = torch.sub(logits.sigmoid_(), 0.5, out=here).abs_().add_(0.5)
+            value[first : first + size] = total.add_(log_of_product_(larger))
+            torch.sub(pixels, logits, out=logits)
+        return value, outputs
 
     def value_from(self, layer: nn.Linear, pixels: Tensor) -> BlockValue:
         """Return the log-density of blocks, with the sum of pixel times logit taken over the last hidden layer."""
