@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from tests.benchmarks.support.processor import told
+from tests.benchmarks.support.processor import features_of, told, told_by_system
 from tests.benchmarks.support.tables import figure, table
 
 FILE: Final = Path(__file__).with_name("ratios.json")
@@ -48,7 +48,8 @@ HALF: Final = {"bfloat16 / screened": ("mlp", "bfloat16", "screened")}
 """Only where the processor has bfloat16 products."""
 
 EVALUATION: Final = "evaluation / products of its size"
-WHOLE: Final = "dreg train of 500 steps / script in plain torch"
+WHOLE_STEPS: Final = "200"
+WHOLE: Final = f"dreg train of {WHOLE_STEPS} steps / script in plain torch"
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,16 @@ def speeds(raced: Mapping[str, Any], asked: Mapping[str, tuple[str, str, str]]) 
     return found
 
 
-def _race(network: str, asked: argparse.Namespace, folder: Path, *, train_steps: int) -> dict[str, Any]:
+def _race(
+    network: str,
+    ratios: Mapping[str, tuple[str, str, str]],
+    asked: argparse.Namespace,
+    folder: Path,
+    *,
+    train_steps: int,
+) -> dict[str, Any]:
     """The contestants of one network that ratios ask for."""
-    wanted = {each for where, *both in (*SPEEDS.values(), *HALF.values()) if where == network for each in both}
+    wanted = {each for where, *both in ratios.values() if where == network for each in both}
     words = ["--networks", network, "--k", str(K), "--modes", ",".join(sorted(wanted))]
     terms = ["--rounds", str(asked.rounds), "--seconds", "1", "--patience", str(asked.patience)]
     return _measure("step", [*words, *terms, "--train-steps", str(train_steps)], folder, asked.data_words)
@@ -120,16 +128,18 @@ def _race(network: str, asked: argparse.Namespace, folder: Path, *, train_steps:
 
 def _ratios(asked: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], dict[str, float]]:
     """The processor, and every ratio that could be measured."""
-    raced = {**_race("mlp", asked, folder, train_steps=400), **_race("conv", asked, folder, train_steps=60)}
-    processor = raced["mlp"]["processor"]
-    found = speeds(raced, SPEEDS | (HALF if processor["bfloat16_products"] else {}))
-    evaluation = _measure(
-        "evaluation", ["--n", "256", "--k", "2000", "--train-steps", "50"], folder, asked.data_words
-    )
+    wanted = SPEEDS | (HALF if "BF16" in features_of(told_by_system()) else {})
+    raced = {
+        **_race("mlp", wanted, asked, folder, train_steps=300),
+        **_race("conv", wanted, asked, folder, train_steps=60),
+    }
+    processor, found = raced["mlp"]["processor"], speeds(raced, wanted)
+    of_evaluation = ["--n", "128", "--k", "2000", "--train-steps", "20"]
+    evaluation = _measure("evaluation", of_evaluation, folder, asked.data_words)
     found[EVALUATION] = next(iter(evaluation["shares"].values()))
-    words = ["--steps", "500", "--rounds", str(asked.rounds), "--skip-typed", "--patience", str(asked.patience)]
+    words = ["--steps", WHOLE_STEPS, "--rounds", "2", "--skip-typed", "--patience", str(asked.patience)]
     whole = _measure("whole", [*words, "--k", str(K)], folder, asked.data_words)
-    script, ours = (each["seconds"] for each in whole["500"])
+    script, ours = (each["seconds"] for each in whole[WHOLE_STEPS])
     found[WHOLE] = median(there / here for here, there in zip(ours, script, strict=True))
     return processor, found
 

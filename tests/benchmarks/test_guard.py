@@ -7,7 +7,7 @@ from tests.benchmarks.guard import SPEEDS, compare, read, speeds, write
 from tests.benchmarks.support.contestants import NETWORKS
 from tests.benchmarks.support.processor import features_of, model_of
 
-AMX = "processor\t: 0\nmodel name\t: Some Xeon\nflags\t\t: fpu avx avx2 avx512f amx_tile avx_vnni\n"
+AMX = "processor\t: 0\nmodel name\t: Some Xeon\nflags\t\t: fpu avx avx2 avx512f amx_tile amx_bf16 avx_vnni\n"
 
 
 def test_a_ratio_has_fallen_that_lost_more_than_a_seventh_or_is_not_there() -> None:
@@ -41,7 +41,7 @@ def test_writing_keeps_other_kinds_and_leaves_nothing_beside(tmp_path: Path) -> 
 
 
 def test_features_are_those_of_the_first_processor() -> None:
-    assert features_of(AMX + AMX.replace("amx_tile", "")) == ["AVX2", "AVX-512", "VNNI", "AMX"]
+    assert features_of(AMX + AMX.replace("amx_tile ", "")) == ["AVX2", "AVX-512", "VNNI", "BF16", "AMX"]
     assert features_of("Features\t: fp asimd i8mm\n") == ["NEON", "I8MM"]
     assert features_of("") == []
     assert model_of(AMX) == "Some Xeon"

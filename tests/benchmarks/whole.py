@@ -172,7 +172,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = {split.value: np.asarray(dataset.splits[split]) for split in (Split.TRAIN, Split.TEST)}
-        np.savez(folder / "images.npz", **images, levels=np.asarray(dataset.levels))
+        np.savez(folder / "images.npz", **images, levels=np.float32(dataset.levels))
         for steps in asked.steps:
             found = _compete(asked, steps, folder)
             _show(found, steps, asked)

@@ -9,6 +9,7 @@ _FLAGS: Final = {
     "AVX2": {"avx2"},
     "AVX-512": {"avx512f"},
     "VNNI": {"avx_vnni", "avx512_vnni"},
+    "BF16": {"avx512_bf16", "amx_bf16", "bf16"},
     "AMX": {"amx_tile"},
     "NEON": {"asimd"},
     "SVE": {"sve"},
@@ -18,6 +19,13 @@ _FLAGS: Final = {
 
 _LIBRARIES: Final = {"Math Kernel Library": "MKL", "OpenBLAS": "OpenBLAS", "Accelerate": "Accelerate"}
 """What multiplies float32 matrices, by what torch's build settings call it."""
+
+_CPUINFO: Final = Path("/proc/cpuinfo")
+
+
+def told_by_system() -> str:
+    """What Linux says of its processors; elsewhere nothing."""
+    return _CPUINFO.read_text() if _CPUINFO.exists() else ""
 
 
 def features_of(cpuinfo: str) -> list[str]:
@@ -47,8 +55,7 @@ def processor() -> dict[str, Any]:
 
     from dregcli.engine.device import has_bfloat16_products, libraries
 
-    file = Path("/proc/cpuinfo")
-    text = file.read_text() if file.exists() else ""
+    text = told_by_system()
     features, bfloat16, threads = features_of(text), has_bfloat16_products("cpu"), torch.get_num_threads()
     settings = torch.__config__.show()
     library = next((short for name, short in _LIBRARIES.items() if name in settings), "another library")
