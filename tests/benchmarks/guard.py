@@ -126,8 +126,8 @@ def _race(
     return _measure("step", [*words, *terms, "--train-steps", str(train_steps)], folder, asked.data_words)
 
 
-def _ratios(asked: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], dict[str, float]]:
-    """The processor, and every ratio that could be measured."""
+def _ratios(asked: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], dict[str, float], list[str]]:
+    """The processor, every ratio that could be measured, and how busy others kept the machine in each race."""
     wanted = SPEEDS | (HALF if "BF16" in features_of(told_by_system()) else {})
     raced = {
         **_race("mlp", wanted, asked, folder, train_steps=300),
@@ -141,7 +141,8 @@ def _ratios(asked: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], di
     whole = _measure("whole", [*words, "--k", str(K)], folder, asked.data_words)
     script, ours = (each["seconds"] for each in whole[WHOLE_STEPS])
     found[WHOLE] = median(there / here for here, there in zip(ours, script, strict=True))
-    return processor, found
+    loads = [f"{network}: {race['k'][str(K)]['load']}" for network, race in raced.items()]
+    return processor, found, loads
 
 
 def _arguments() -> argparse.Namespace:
@@ -159,7 +160,7 @@ def main() -> None:
     """Measure, compare, tell."""
     asked = _arguments()
     with tempfile.TemporaryDirectory() as folder:
-        processor, found = _ratios(asked, Path(folder))
+        processor, found, loads = _ratios(asked, Path(folder))
     kind = processor["kind"]
     kept = read(FILE).get(kind, {})
     changes = {each.name: each for each in compare(kept, found)}
@@ -170,6 +171,7 @@ def main() -> None:
         word = "new" if change is None else "FELL" if change.has_fallen else ""
         rows.append([name, figure(kept.get(name)), figure(found.get(name)), word])
     print(table(["ratio, larger is better", "kept", "now", ""], rows))
+    print("\n".join(loads))
     if asked.write:
         write(FILE, kind, found)
         print(f"\nkept in {FILE.name} for {kind}")
@@ -182,8 +184,8 @@ def main() -> None:
         )
     fallen = [name for name, change in changes.items() if change.has_fallen]
     if fallen:
-        raise SystemExit(f"\nfell by more than {FALLEN:.0%}, or could not be measured: {'; '.join(fallen)}")
-    print(f"\nno ratio fell by more than {FALLEN:.0%}")
+        raise SystemExit(f"\nfell by more than {100 * FALLEN:.0f} %, or could not be measured: {'; '.join(fallen)}")
+    print(f"\nno ratio fell by more than {100 * FALLEN:.0f} %")
 
 
 if __name__ == "__main__":
