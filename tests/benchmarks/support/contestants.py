@@ -21,6 +21,8 @@ LABELS: Final = {
     "dense-compiled": "dense, compiled",
     "screened": "screened float32",
     "screened-compiled": "screened float32, compiled",
+    "linearised": "screened linearised",
+    "linearised-compiled": "screened linearised, compiled",
     "bfloat16": "screened bfloat16",
     "bfloat16-compiled": "screened bfloat16, compiled",
     "tracked": "screened float32, ten estimators tracked",

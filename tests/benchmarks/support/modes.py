@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _DENSE = {"backward": "dense"}
 _SCREENED = {"backward": "screened", "screen_precision": "float32"}
 _BFLOAT16 = {"backward": "screened", "screen_precision": "bfloat16"}
+_LINEARISED = {"backward": "screened", "screen_precision": "linearised"}
 
 TRACKED: Final = (
     *("iwae/reparam", "iwae/stl", "iwae/dreg", "iwae/dreg-norm", "iwae/dreg-alpha", "iwae/vimco", "iwae/ovis"),
@@ -25,6 +26,8 @@ MODES: Final[dict[str, dict[str, Any]]] = {
     "dense-compiled": {**_DENSE, "compile": "on"},
     "screened": {**_SCREENED, "compile": "off"},
     "screened-compiled": {**_SCREENED, "compile": "on"},
+    "linearised": {**_LINEARISED, "compile": "off"},
+    "linearised-compiled": {**_LINEARISED, "compile": "on"},
     "bfloat16": {**_BFLOAT16, "compile": "off"},
     "bfloat16-compiled": {**_BFLOAT16, "compile": "on"},
     "tracked": {**_SCREENED, "compile": "off", "track_estimators": TRACKED},
