@@ -10,6 +10,7 @@ networks' matrix products alone. Nothing here asserts anything about time.
 """
 
 import argparse
+import json
 import time
 from pathlib import Path
 from statistics import mean
@@ -44,6 +45,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--k-chunk", default="auto", help="samples at once, auto, or all")
     parser.add_argument("--compile", default="auto", choices=["auto", "on", "off"])
     parser.add_argument("--train-steps", type=int, default=500, help="before; 0 evaluates a fresh model")
+    parser.add_argument("--json", type=Path, default=None, help="keep the shares in this file")
     parser.add_argument("--data-dir", type=Path, default=None)
     return parser.parse_args()
 
@@ -100,10 +102,14 @@ def main() -> None:
     print(f"compile {compiled}, after {asked.train_steps} steps: bound {float(bound.mean()):.2f} nats")
     print(f"{seconds:.1f} s, {work / 1e9:,.0f} GFLOP, {reached:.0f} GFLOP/s, peak {peak_megabytes():,.0f} MB")
     print(f"the machine's GFLOP/s, measured {len(measured)} times meanwhile, and the evaluation's share of the mean:")
+    shares: dict[str, float] = {}
     for name in (NETWORK_RATE, SQUARE_RATE):
         each = [rate[name] for rate in measured]
-        print(f"  {name:24} {mean(each):6.0f} ({min(each):.0f} to {max(each):.0f}) {reached / mean(each):8.0%}")
+        shares[name] = reached / mean(each)
+        print(f"  {name:24} {mean(each):6.0f} ({min(each):.0f} to {max(each):.0f}) {shares[name]:8.0%}")
     print(load)
+    if asked.json:
+        asked.json.write_text(json.dumps({"seconds": seconds, "shares": shares}, indent=1))
 
 
 if __name__ == "__main__":

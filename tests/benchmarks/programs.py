@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributions import Independent, Normal
 
 from dregcli.engine.draws import AddressedDraws
 from dregcli.engine.execution import Execution
@@ -32,9 +31,10 @@ from dregcli.engine.programs.hierarchical import HierarchicalVae
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.names import Backward, DataKind
+from tests.benchmarks.peers.torch_steps import PlainConv, two_backward
 from tests.support.plain_models import PlainVae
 
-BATCH, PIXELS = 32, 784
+BATCH = 32
 SCREENED = Execution(Backward.SCREENED)
 
 
@@ -67,6 +67,7 @@ class Bench:
         }[name]()
         self.parameters = {**self.model.model_parameters(), **self.model.posterior_parameters()}
         self.optimiser = torch.optim.Adam(self.parameters.values(), lr=1e-3)
+        self.by_hand: tuple[PlainConv, torch.optim.Adam] | None = None
 
     def pixels(self, step: int) -> Tensor:
         generator = torch.Generator().manual_seed(step)
@@ -136,23 +137,12 @@ class Bench:
     def plain(self, step: int) -> None:
         """DReG as two losses of the convolutional VAE: one by the decoder's parameters, one by the encoder's."""
         assert isinstance(self.model, ProgramModel)
-        module: Any = self.model.module
-        x = self.pixels(step).reshape(-1, 1, 28, 28)
-        loc, raw = module.encoder(x - module.mean).chunk(2, dim=-1)
-        scale = nn.functional.softplus(raw + 0.25)
-        z = Independent(Normal(loc, scale), 1).rsample(torch.Size((self.k,)))
-        logits = module.decoder(z.flatten(0, 1)).reshape(self.k, BATCH, PIXELS)
-        target = x.reshape(1, BATCH, PIXELS).expand_as(logits)
-        cross = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(-1)
-        log_p = Normal(0.0, 1.0).log_prob(z).sum(-1) - cross
-        log_w = log_p - Independent(Normal(loc.detach(), scale.detach()), 1).log_prob(z)
-        v = log_w.detach().softmax(0)
-        encoder, decoder = list(module.encoder.parameters()), list(module.decoder.parameters())
-        by_encoder = torch.autograd.grad(-(v.square() * log_w).sum(0).mean(), encoder, retain_graph=True)
-        by_decoder = torch.autograd.grad(-(v * log_w).sum(0).mean(), decoder)
-        for parameter, gradient in zip([*encoder, *decoder], [*by_encoder, *by_decoder], strict=True):
-            parameter.grad = gradient
-        self.optimiser.step()
+        if self.by_hand is None:
+            vae = PlainConv({name: each.numpy() for name, each in self.model.state_dict().items()})
+            self.by_hand = vae, torch.optim.Adam(vae.parameters(), lr=1e-3)
+        vae, optimiser = self.by_hand
+        two_backward(vae, self.pixels(step), self.k)
+        optimiser.step()
 
 
 def modes(chunk: int) -> dict[str, tuple[str, Callable[[Bench, int], None]]]:

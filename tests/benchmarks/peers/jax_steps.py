@@ -103,7 +103,7 @@ def stepper(
     name: str, arrays: dict[str, np.ndarray], *, k: int, batch_size: int
 ) -> Callable[[int], dict[str, float]]:
     """Return a function that takes a number of steps and returns their mean bound."""
-    images = jnp.asarray(arrays["images"])
+    images, levels = jnp.asarray(arrays["images"]), float(arrays["levels"])
     params = {name: network_parameters(arrays, f"{name}.") for name in ("encoder", "decoder")}
     optimizer = optax.adam(1e-3, b1=0.9, b2=0.999, eps=1e-8)
     gradient = GRADIENTS[name](k, jnp.asarray(arrays["mean"]))
@@ -112,7 +112,7 @@ def stepper(
     def step(params: Params, state: Any, key: Any, total: Any) -> tuple[Params, Any, Any, Any]:
         key, of_rows, of_pixels, of_noise = jax.random.split(key, 4)
         rows = images[jax.random.randint(of_rows, (batch_size,), 0, len(images))]
-        x = (rows / 255.0 > jax.random.uniform(of_pixels, rows.shape)).astype(jnp.float32)
+        x = (rows / levels > jax.random.uniform(of_pixels, rows.shape)).astype(jnp.float32)
         value, found = gradient(params, x, of_noise)
         updates, state = optimizer.update(found, state)
         return optax.apply_updates(params, updates), state, key, total - value

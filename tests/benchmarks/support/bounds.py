@@ -11,12 +11,12 @@ from dregcli.names import Split
 
 def automatic_chunk(plan: Plan, k: int) -> int | None:
     """What ``dreg eval`` takes for its chunks of samples here."""
-    return Shape.of(plan.spec.model_dump(), plan.data.dataset).evaluation_chunk(k)
+    return Shape.of_run(plan.spec, plan.data.dataset).evaluation_chunk(k)
 
 
 def compiles(plan: Plan, word: str, *, examples: int, k: int, k_chunk: int | None) -> OnOff:
     """Whether ``dreg eval --compile`` compiles here."""
-    shape = Shape.of(plan.spec.model_dump(), plan.data.dataset)
+    shape = Shape.of_run(plan.spec, plan.data.dataset)
     return decide_compile(word, shape.evaluation_saves(examples=examples, k=k, k_chunk=k_chunk))[0]
 
 

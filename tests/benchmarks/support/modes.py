@@ -13,14 +13,24 @@ if TYPE_CHECKING:
 _DENSE = {"backward": "dense"}
 _SCREENED = {"backward": "screened", "screen_precision": "float32"}
 _BFLOAT16 = {"backward": "screened", "screen_precision": "bfloat16"}
+_LINEARISED = {"backward": "screened", "screen_precision": "linearised"}
+
+TRACKED: Final = (
+    *("iwae/reparam", "iwae/stl", "iwae/dreg", "iwae/dreg-norm", "iwae/dreg-alpha", "iwae/vimco", "iwae/ovis"),
+    *("rws/reparam", "rws/dreg", "jvi/dreg"),
+)
+"""Ten pairs to measure beside the training."""
 
 MODES: Final[dict[str, dict[str, Any]]] = {
     "dense": {**_DENSE, "compile": "off"},
     "dense-compiled": {**_DENSE, "compile": "on"},
     "screened": {**_SCREENED, "compile": "off"},
     "screened-compiled": {**_SCREENED, "compile": "on"},
+    "linearised": {**_LINEARISED, "compile": "off"},
+    "linearised-compiled": {**_LINEARISED, "compile": "on"},
     "bfloat16": {**_BFLOAT16, "compile": "off"},
     "bfloat16-compiled": {**_BFLOAT16, "compile": "on"},
+    "tracked": {**_SCREENED, "compile": "off", "track_estimators": TRACKED},
 }
 
 NO_END = 10**9
@@ -79,7 +89,7 @@ def make_trainer(plan: "Plan") -> "Trainer":
     """A trainer as ``dreg train`` makes it, compiled where that is done before the first step."""
     from dregcli.app.loading.build import build_trainer
 
-    trainer = build_trainer(plan.spec, plan.data)
+    trainer = build_trainer(plan.spec, plan.data, plan.code)
     if given_up := trainer.warm_up():
         sys.stderr.write(f"runs uncompiled: {given_up}\n")
     return trainer

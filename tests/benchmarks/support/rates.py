@@ -8,6 +8,7 @@ import time
 import torch
 
 from dregcli.engine.device import prepare_process
+from tests.benchmarks.support.processor import processor
 from tests.benchmarks.support.serve import serve
 
 SQUARE = (1024, 1024, 1024)
@@ -70,7 +71,7 @@ def main() -> None:
     """Serve."""
     prepare_process()
     rates = Rates()
-    serve(lambda _: rates.measure(), {"threads": torch.get_num_threads(), "torch": torch.__version__})
+    serve(lambda _: rates.measure(), {"processor": processor()})
 
 
 if __name__ == "__main__":

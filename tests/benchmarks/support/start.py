@@ -19,13 +19,16 @@ from tests.benchmarks.support.serve import serve
 IMAGES = "images"
 """Stored training values, uint8, (N, D)."""
 
+LEVELS = "levels"
+"""The stored value that means an intensity of 1."""
+
 
 def load_model(trainer: Any, file: Path) -> None:
     """Put the trained tensors into a trainer's model."""
     import torch
 
     with np.load(file) as arrays:
-        tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files if name != IMAGES}
+        tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files if name not in (IMAGES, LEVELS)}
     trainer.model.load_state_dict(tensors)
 
 
@@ -52,8 +55,9 @@ def main() -> None:
             row = trainer.row()
     tensors = {name: tensor.cpu().numpy() for name, tensor in trainer.state().model.items()}
     images = np.asarray(plan.data.dataset.splits[Split.TRAIN])
-    np.savez(asked.file, **{**tensors, IMAGES: images})
-    serve(lambda _: {}, {"bound": row.get("bound"), "ess": row.get("ess"), "k": plan.spec.k})
+    np.savez(asked.file, **{**tensors, IMAGES: images, LEVELS: np.float32(plan.data.dataset.levels)})
+    about = {"bound": row.get("bound"), "ess": row.get("ess"), "k": plan.spec.k, "pixels": images[0].size}
+    serve(lambda _: {}, about)
 
 
 if __name__ == "__main__":
