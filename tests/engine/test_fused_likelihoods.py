@@ -175,7 +175,9 @@ def test_what_is_compiled_is_the_formula(counters: Any, name: LikelihoodName, wi
 
 @compiles
 @pytest.mark.parametrize("name", ["structured"])
-def test_a_fused_models_gradients_are_those_of_the_oracle(counters: Any, name: str) -> None:
+def test_a_fused_models_gradients_are_those_of_the_oracle(
+    counters: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     case = MODELS[name]
     model = case.build()
     pixels, noise = small_batch(model, k=5)
