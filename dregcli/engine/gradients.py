@@ -1,6 +1,6 @@
 """Gradients of one batch: a pair's row weights, an executor's sums, and the pass through the encoder."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -67,10 +67,19 @@ def require_prior_path(model: Model, pair: Pair, rule: PriorRule) -> None:
     Raises:
         SpecError: it cannot.
     """
-    refusal = model.no_prior_path(rule)
-    can = [word for word, each in RULES.items() if each is None or not model.no_prior_path(each)]
-    if faults := theta_faults(pair) or ([_prior_fault(refusal, can)] if refusal else []):
+    if faults := theta_faults(pair) or path_faults(model.no_prior_path, rule):
         raise SpecError(faults)
+
+
+def path_faults(refused: Callable[[PriorRule], str | None], rule: PriorRule) -> list[Fault]:
+    """Return the fault of a rule that a model's prior has no samples for; empty if it has.
+
+    Args:
+        refused: returns why a rule is impossible, or None, as ``Model.no_prior_path``.
+        rule: the rule.
+    """
+    can = [word for word, each in RULES.items() if each is None or not refused(each)]
+    return [_prior_fault(refusal, can)] if (refusal := refused(rule)) else []
 
 
 def theta_faults(pair: Pair) -> list[Fault]:

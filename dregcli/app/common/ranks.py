@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
+from dregcli.devices import DeviceKind
 from dregcli.engine.device import take_gpu
 from dregcli.engine.execution import Execution
 from dregcli.engine.execution.sharded import Shards
@@ -91,6 +92,20 @@ def joining(place: Place) -> Generator[ProcessGroup]:
         group.leave()
 
 
+def device_faults(device: str) -> list[Fault]:
+    """Return a fault if ranks cannot share the work on a device; none if this process is alone.
+
+    Each rank takes the GPU of its own number on its machine, and torch has no exchange of tensors between GPUs of
+    Macs.
+    """
+    if _joined is None or device in (DeviceKind.CPU, DeviceKind.CUDA):
+        return []
+    message = (
+        f"{_joined.size} ranks cannot train on '{device}' together, and each rank takes a GPU of its own number: "
+    )
+    return [Fault("device", f"{message}use --device cuda or --device cpu, or start dreg without torchrun.")]
+
+
 def sharing_faults(shard: Shard, *, k: int, batch_size: int) -> list[Fault]:
     """Return a fault if a step has fewer parts than there are ranks; none if this process is alone."""
     if _joined is None or Shards(_joined, shard).units(k=k, examples=batch_size) >= _joined.size:
@@ -103,12 +118,12 @@ def sharing_faults(shard: Shard, *, k: int, batch_size: int) -> list[Fault]:
     return [Fault("k", f"{message}: start fewer ranks, or use --shard batch.")]
 
 
-def shared(execution: Execution, shard: Shard, *, k: int, batch_size: int) -> Execution:
+def shared(execution: Execution, shard: Shard, *, device: str, k: int, batch_size: int) -> Execution:
     """Return an execution that divides a step's rows among the ranks, if this process is one of several.
 
     Raises:
-        SpecError: there are fewer parts than ranks.
+        SpecError: there are fewer parts than ranks, or ranks cannot share the device.
     """
-    if faults := sharing_faults(shard, k=k, batch_size=batch_size):
+    if faults := [*device_faults(device), *sharing_faults(shard, k=k, batch_size=batch_size)]:
         raise SpecError(faults)
     return execution if _joined is None else replace(execution, shards=Shards(_joined, shard))

@@ -35,7 +35,7 @@ class BiasRequest:
         detect: smallest relative bias that the check must be able to detect before it reports 'unbiased'.
         max_batches: largest number of batches.
         max_seconds: largest time of this process in seconds.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda, cuda:N or mps.
         threads: CPU threads for torch, or auto.
         backward: how the gradients of the pairs are computed; the reference gradients are dense.
         screen_inflation: growth of the variance that screening may cause; None means the default.

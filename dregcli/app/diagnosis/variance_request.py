@@ -40,7 +40,7 @@ class VarianceRequest:
         examples: number of training examples, which are drawn by the seed and then fixed.
         seed: seed of examples, pixels and noise; for the toy, seed of all random numbers.
         checkpoint: last, best or a step.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda, cuda:N or mps.
         threads: CPU threads for torch, or auto.
         k_chunk: samples that are computed at once, or auto.
         reference_k: samples of the reference gradient; None means 1,024, or the largest K if it is more.

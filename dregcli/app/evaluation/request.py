@@ -31,7 +31,7 @@ class EvalRequest:
         steps: temperatures of AIS; None means the default.
         chains: chains of AIS for each example; None means the default.
         checkpoint: last, best or a step.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda, cuda:N or mps.
         threads: CPU threads for torch, or auto.
         k_chunk: samples that are computed at once, or auto.
         compile: auto, on or off.

@@ -204,7 +204,8 @@ class _Drawing:
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Generator[None]:
     """Make torch's global generators start at a seed inside the block; afterwards restore their state."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    of_gpu = {} if device.type == "cpu" else {"device_type": device.type}
+    with torch.random.fork_rng(devices=[device] if of_gpu else [], **of_gpu):
         seed_generators(seed, device)
         yield
 
@@ -218,3 +219,5 @@ def seed_generators(seed: int, device: torch.device) -> None:
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
