@@ -17,6 +17,7 @@ from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
 from dregcli.engine.prior_rule import RULES, PriorRule
 from dregcli.engine.weights import log_mean_exp
+from dregcli.engine.wide import widened
 from dregcli.errors import Fault, SpecError
 from dregcli.names import PriorGradient, SampleNoise
 
@@ -171,7 +172,8 @@ class Step:
         if self._tempered is None:
             return rows.log_w, rows.weights.value
         log_w = self._tempered.untempered(rows.log_w)
-        return log_w, torch.cat([log_mean_exp(log_w.double()).unsqueeze(0), rows.weights.value[1:]])
+        bound = log_mean_exp(widened(log_w))
+        return log_w, torch.cat([bound.to(rows.weights.value).unsqueeze(0), rows.weights.value[1:]])
 
     @property
     def values(self) -> Tensor:
@@ -260,5 +262,5 @@ class Step:
 
 def _slope(gradient: Named, derivative: Named) -> Tensor:
     """Return d mean(gradient^2) / d parameter, where ``derivative`` is d gradient / d parameter; float64 scalar."""
-    products = [(gradient[name].double() * derivative[name].double()).sum() for name in gradient]
+    products = [(widened(gradient[name]) * widened(derivative[name])).sum() for name in gradient]
     return 2.0 * torch.stack(products).sum() / sum(each.numel() for each in gradient.values())

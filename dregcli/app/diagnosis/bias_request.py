@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from dregcli.app.models.request import AS_TRAINED, CodeRequest
 from dregcli.app.planning.executing import Shape
+from dregcli.app.planning.machine import float64_faults
 from dregcli.defaults import DETECT, DIAGNOSED_EXAMPLES, FALSE_ALARM, MAX_BATCHES
 from dregcli.engine.diagnostics.bias_check import number_faults
 from dregcli.engine.prior_rule import kind_faults
@@ -103,6 +104,7 @@ class BiasRequest:
         )
         faults += [Fault(flag(fault.field), fault.message) for fault in numbers]
         faults += kind_faults(self.prior_gradients)
+        faults += float64_faults("device", self.device, "the gradients of a check are compared in", "--device cpu")
         return faults + setting_faults(device=self.device, threads=self.threads)
 
     def execution(self, k: int) -> dict[str, Any]:

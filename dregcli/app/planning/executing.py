@@ -11,6 +11,7 @@ from dregcli.app.planning.machine import (
     cache_size,
     compile_pays,
     compile_saves,
+    float64_faults,
     has_compiler,
     memory_at_hand,
 )
@@ -170,6 +171,8 @@ def decide_execution(
             rows=steps * k * batch_size, rows_at_once=at_once, outputs=shape.outputs, device=shape.device
         )
     compiled, faults, warnings = decide_compile(options.compile if compiles else "off", seconds)
+    if shape and backward is Backward.SCREENED:
+        faults = [*faults, *float64_faults("backward", shape.device, "rows are screened in", "--backward dense")]
     return Decided(backward, inflation, precision, chunk, compiled), faults, warnings
 
 

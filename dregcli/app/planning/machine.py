@@ -3,8 +3,9 @@
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from dregcli.defaults import NOISE_BLOCK
 from dregcli.devices import DeviceKind, kind_of, number_of
 from dregcli.engine.device import has_bfloat16_products
 from dregcli.engine.likelihoods.base import FEWEST_COMPILED
+from dregcli.errors import Fault
 from dregcli.names import Backward, Precision
 
 _FLOAT_BYTES: Final = 4
@@ -51,6 +53,8 @@ likelihood. For a GPU it is the time of a training step."""
 _COMPILE_SECONDS: Final = 10.0
 """Time that compilation takes, and so the least time that it must save."""
 
+_sharing: ContextVar[int] = ContextVar("_sharing", default=1)
+
 _USUAL_L2: Final = 1 << 20
 _USUAL_MEMORY: Final = 4 << 30
 _USUAL_GPU_MEMORY: Final = 16 << 30
@@ -64,8 +68,10 @@ def auto_backward(*, outputs: int, device: str) -> Backward:
         outputs: decoder outputs of all rows of a step together.
         device: the device.
     """
-    small = kind_of(device) == DeviceKind.CUDA and outputs < _FEWEST_SCREENED_ON_GPU
-    return Backward.DENSE if small else Backward.SCREENED
+    kind = kind_of(device)
+    # Rows are screened by float64 numbers, which a Mac's GPU does not have.
+    dense = kind == DeviceKind.MPS or (kind == DeviceKind.CUDA and outputs < _FEWEST_SCREENED_ON_GPU)
+    return Backward.DENSE if dense else Backward.SCREENED
 
 
 def auto_chunk(
@@ -141,11 +147,47 @@ def precision_warning(precision: Precision | None, device: str) -> str | None:
     )
 
 
-def memory_at_hand(device: str) -> int:
-    """Return the memory in bytes that this process may still use on a device; for a GPU elsewhere, a usual one's.
+def float64_faults(option: str, device: object, what: str, advice: str) -> list[Fault]:
+    """Return a fault if a device has no float64, in which something is computed.
 
-    A Mac's GPU shares the memory of the system.
+    Args:
+        option: the option that asks for it.
+        device: the word of the device, which may be wrong.
+        what: what is computed in float64.
+        advice: what to use instead, beside another device.
     """
+    if device != DeviceKind.MPS:
+        return []
+    return [Fault(option, f"'{device}' has only float32, but {what} float64: use {advice}.")]
+
+
+def device_warning(device: str) -> str | None:
+    """Return the warning that a device has never been tried; else None."""
+    if kind_of(device) != DeviceKind.MPS:
+        return None
+    what = "'mps' has only float32: networks are computed there, and the weights of the samples on the CPU in float64"
+    return f"{what}. No machine with it was at hand when dreg was tested: compare a short run with --device cpu."
+
+
+@contextmanager
+def sharing_memory(runs: int) -> Generator[None]:
+    """Plan runs inside the block of which so many are trained here at the same time: each may use its share."""
+    before = _sharing.set(runs)
+    try:
+        yield
+    finally:
+        _sharing.reset(before)
+
+
+def memory_at_hand(device: str) -> int:
+    """Return the memory in bytes that a run may use on a device: its share of what is free now.
+
+    For a GPU elsewhere it is a usual one's. A Mac's GPU shares the memory of the system.
+    """
+    return _free(device) // _sharing.get()
+
+
+def _free(device: str) -> int:
     if kind_of(device) == DeviceKind.CUDA:
         if not torch.cuda.is_available():
             return _USUAL_GPU_MEMORY

@@ -18,6 +18,7 @@ from dregcli.engine.hamiltonian import Target, WhitenedLikelihood
 from dregcli.engine.pairs import Pair
 from dregcli.engine.prior_rule import FIXED_PRIOR, PriorRule
 from dregcli.engine.rows import PLAIN_ROWS, Rows
+from dregcli.engine.wide import widened
 from dregcli.engine.words import word_of
 from dregcli.errors import Fault, SpecError
 
@@ -274,7 +275,7 @@ class GaussianModel(Model):
 
     def posterior_means(self, pixels: Tensor, draws: Noise) -> Tensor:
         """Return q's means, shape (B, Z), float64; no draw is needed."""
-        return self.posterior(pixels).loc.double()
+        return widened(self.posterior(pixels).loc)
 
     @torch.no_grad()
     def dream(self, pixels: Tensor, draws: DreamNoise) -> Dreams:

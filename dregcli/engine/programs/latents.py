@@ -24,6 +24,7 @@ from dregcli.engine.programs.contract import Draw
 from dregcli.engine.programs.densities import require_densities, require_unchanged, versions
 from dregcli.engine.programs.normals import from_normals
 from dregcli.engine.programs.uniforms import from_uniforms
+from dregcli.engine.replay import forked
 from dregcli.errors import Fault, SpecError
 
 
@@ -204,8 +205,7 @@ class _Drawing:
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Generator[None]:
     """Make torch's global generators start at a seed inside the block; afterwards restore their state."""
-    of_gpu = {} if device.type == "cpu" else {"device_type": device.type}
-    with torch.random.fork_rng(devices=[device] if of_gpu else [], **of_gpu):
+    with forked([] if device.type == "cpu" else [device]):
         seed_generators(seed, device)
         yield
 
