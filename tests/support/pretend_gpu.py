@@ -7,7 +7,7 @@ the devices of its seeds; and where the host asks for values, or where a shape d
 
 import contextlib
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from dregcli.engine import tape
@@ -58,13 +59,13 @@ def _found(mask: Tensor) -> tuple[Tensor, ...]:
     return tuple(torch.zeros(SOME, dtype=torch.int64, device=mask.device) for _ in range(mask.dim()))
 
 
-def _without_masks(index: Any) -> Any:
+def _without_masks(index: Any) -> tuple[Any, ...]:
     """The places of a few entries in place of every mask."""
-    parts = index if isinstance(index, tuple) else (index,)
+    parts: tuple[Any, ...] = cast("Any", index) if isinstance(index, tuple) else (index,)
     whole: list[Any] = []
     for part in parts:
-        is_mask = isinstance(part, Tensor) and part.dtype == torch.bool
-        whole += _found(part) if is_mask else [part]
+        mask: Tensor | None = part if isinstance(part, Tensor) and part.dtype == torch.bool else None
+        whole += [part] if mask is None else _found(mask)
     return tuple(whole)
 
 
@@ -75,7 +76,8 @@ class NoFloat64(AssertionError):
 class _NoFloat64(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
-        for each in found if isinstance(found, tuple | list) else [found]:
+        leaves: list[Any] = tree_leaves(found)
+        for each in leaves:
             if isinstance(each, Tensor) and each.device.type == "cuda" and each.dtype == torch.float64:
                 message = f"{func} makes float64"
                 raise NoFloat64(message)
@@ -107,7 +109,7 @@ class _Values(TorchFunctionMode):
                 return args[0] not in self._faults
             case "isnan" | "isinf":
                 return self._fault(func(*args, **kwargs))
-            case "any" if args[0] in self._faults:
+            case "any" if args and args[0] in self._faults:
                 return self._fault(func(*args, **kwargs))
             case "equal" | "allclose":
                 return True
@@ -131,7 +133,7 @@ def _gradients(
     ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     seeds = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs or [])
     for out, seed in zip(outs, seeds, strict=False):
-        if seed is not None and seed.device != out.device:
+        if seed.device != out.device:
             message = f"a backward pass from {out.device} begins with numbers on {seed.device}"
             raise MixedDevices(message)
     batch = (len(seeds[0]),) if is_grads_batched else ()
@@ -153,7 +155,37 @@ def _with_deltas(inputs: Tensor, record: Any) -> Tensor:
     return found
 
 
-_APPLY = tape._TapedLinear.apply
+_APPLY: Any = tape._TapedLinear.apply  # pyright: ignore[reportPrivateUsage]
+
+
+def _itself(module: nn.Module) -> nn.Module:
+    return module
+
+
+def _nothing(*_: Any) -> None:
+    return None
+
+
+def _no_context(**_: Any) -> contextlib.nullcontext[None]:
+    return contextlib.nullcontext()
+
+
+def _draws_nothing(*_: Any) -> tuple[bool, bool]:
+    return False, False
+
+
+_STUBS: dict[str, Any] = {
+    "torch.Generator": _NoGenerator,
+    "torch.autograd.grad": _gradients,
+    "torch.nn.Module.to": _moved,
+    "torch.nn.Module.double": _itself,
+    "torch.random.fork_rng": _no_context,
+    "dregcli.engine.tape._TapedLinear.apply": _with_deltas,
+    "dregcli.engine.captured.MovedRandomness.move": _nothing,
+    "dregcli.engine.programs.latents.seed_generators": _nothing,
+    "dregcli.engine.programs.trial._draws_itself": _draws_nothing,
+    "dregcli.engine.quasi.SobolEngine": _Points,
+}
 
 
 @contextlib.contextmanager
@@ -164,18 +196,7 @@ def pretend(*, float64: bool = True) -> Generator[torch.device]:
         float64: whether it has float64. Torch for Linux refuses even fake tensors of MPS, which does not.
     """
     with contextlib.ExitStack() as stack:
-        for place, stub in {
-            "torch.Generator": _NoGenerator,
-            "torch.autograd.grad": _gradients,
-            "torch.nn.Module.to": _moved,
-            "torch.nn.Module.double": lambda module: module,
-            "dregcli.engine.tape._TapedLinear.apply": _with_deltas,
-            "dregcli.engine.captured.MovedRandomness.move": lambda self, step: None,
-            "torch.random.fork_rng": lambda **_: contextlib.nullcontext(),
-            "dregcli.engine.programs.latents.seed_generators": lambda seed, device: None,
-            "dregcli.engine.programs.trial._draws_itself": lambda *_: (False, False),
-            "dregcli.engine.quasi.SobolEngine": _Points,
-        }.items():
+        for place, stub in _STUBS.items():
             stack.enter_context(patch(place, stub))
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=False))
         if not float64:
