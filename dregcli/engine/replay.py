@@ -1,15 +1,17 @@
 """Torch's generators at one moment, to draw the same random numbers again."""
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 
-def forked(devices: Sequence[torch.device]) -> AbstractContextManager[None]:
+@contextmanager
+def forked(devices: Sequence[torch.device]) -> Generator[None]:
     """Restore the state of the CPU's generator and of those of some GPUs after the block."""
-    return torch.random.fork_rng(devices=devices, device_type=devices[0].type if devices else "cuda")
+    with torch.random.fork_rng(devices=devices, device_type=devices[0].type if devices else "cuda"):
+        yield
 
 
 class Replay:
