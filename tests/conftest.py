@@ -68,7 +68,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         import torch
 
         if not torch.cuda.is_available():
-            pytest.skip("this machine has no GPU with CUDA")
+            pytest.skip("no CUDA device: torch.cuda.is_available() is false on this machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

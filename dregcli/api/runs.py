@@ -89,7 +89,7 @@ class LoadedRun:
     Args:
         run: the run in its store.
         checkpoint: last, best or a step.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda, cuda:N or mps.
         data_dir: the data folder; only runs of earlier versions need their data set for ``model``.
         code: what the user says about the code of the run's model.
     """
@@ -207,7 +207,7 @@ def load_run(
         checkpoint: whose weights ``model`` has: last, best or a step.
         runs_dir: the store in which names are looked up; ``runs`` if it is not given.
         data_dir: the data folder; only runs of earlier versions need their data set for ``model``.
-        device: device of the model: cpu, cuda or auto.
+        device: device of the model: auto, cpu, cuda, cuda:N or mps.
         model: for a run of your own model: the code to use in place of the run's, such as ``my_model.py:ConvVae``.
         trust_code: whether ``model`` may run the copy of the code that the run keeps, as an imported run needs it.
 

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar, get_args
 import typer
 from typer.models import ParameterInfo
 
+from dregcli.devices import COMPLETED as DEVICES
 from dregcli.names import (
     CONVENTIONS,
     Backward,
@@ -113,7 +114,7 @@ _WORDS: Final[dict[str, Words]] = {
     "split_convention": _any_of(*CONVENTIONS),
     "split": _any_of(*Split),
     "checkpoint": _any_of("last", "best"),
-    "device": _any_of("auto", "cpu", "cuda"),
+    "device": _any_of("auto", *DEVICES),
     "bias-check backward": _any_of(*Backward),
     "backward": _any_of("auto", *Backward),
     "screen_precision": _any_of(*Precision),

@@ -72,6 +72,11 @@ def record_graph(work: Callable[[], Tensor], randomness: MovedRandomness) -> tup
         work: uses only tensors on the GPU, in fixed places and of fixed shapes, and never waits for the GPU.
         randomness: random numbers of the work.
     """
+    with torch.cuda.device(randomness.device):  # which need not be the one that is current in this process
+        return _recorded(work, randomness)
+
+
+def _recorded(work: Callable[[], Tensor], randomness: MovedRandomness) -> tuple[Callable[[], object], Tensor]:
     # torch asks for these runs on another stream: libraries allocate their workspaces there, before the recording.
     stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
     stream.wait_stream(current)

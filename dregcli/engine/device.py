@@ -5,15 +5,15 @@ import ctypes
 import gc
 from collections.abc import Generator
 from contextvars import ContextVar
-from typing import Literal
 
 import torch
 
+from dregcli.devices import DeviceKind, checked_device, kind_of, number_of
 from dregcli.engine.half import has_bfloat16_products
-from dregcli.errors import DeviceUnavailable
+from dregcli.errors import DeviceUnavailable, Fault, SpecError
 
 __all__ = [
-    "Device",
+    "devices_here",
     "has_bfloat16_products",
     "planning_for",
     "prepare_process",
@@ -23,9 +23,7 @@ __all__ = [
     "using_threads",
 ]
 
-Device = Literal["cpu", "cuda"]
-
-_planned_for: ContextVar[Device | None] = ContextVar("planned_for", default=None)
+_planned_for: ContextVar[str | None] = ContextVar("planned_for", default=None)
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -33,7 +31,7 @@ _KEEP = 1 << 30
 
 
 @contextlib.contextmanager
-def planning_for(device: Device | None) -> Generator[None]:
+def planning_for(device: str | None) -> Generator[None]:
     """Plan for the device of another machine: ``auto`` is this device, and ``cuda`` need not be here.
 
     Args:
@@ -46,20 +44,60 @@ def planning_for(device: Device | None) -> Generator[None]:
         _planned_for.reset(before)
 
 
-def resolve_device(wanted: str) -> Device:
+def resolve_device(wanted: str, *, instead: str | None = None) -> str:
     """Return the device; ``auto`` becomes ``cuda`` if there is one, otherwise ``cpu``; see also ``planning_for``.
 
+    Args:
+        wanted: the word of the user or of a run.
+        instead: what to type if the device is missing, if that is more than another ``--device``.
+
     Raises:
-        DeviceUnavailable: ``cuda`` was requested and there is none.
+        DeviceUnavailable: the device is missing; the message lists the devices that are there.
+        SpecError: the word names no device.
     """
+    try:
+        checked_device(wanted, "auto")
+    except ValueError as error:
+        raise SpecError([Fault("device", str(error))]) from error
     if planned := _planned_for.get():
-        return planned if wanted == "auto" else "cuda" if wanted == "cuda" else "cpu"
+        return _of_another_machine(wanted, planned)
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted == "cuda" and not torch.cuda.is_available():
-        what = "No CUDA device is available to this installation of torch."
-        raise DeviceUnavailable(what, where="--device cuda", hint="use --device cpu or --device auto")
-    return "cuda" if wanted == "cuda" else "cpu"
+    here = devices_here()
+    if wanted not in here:
+        what = f"There is no device '{wanted}' that this installation of torch can use. It can use {_listed(here)}."
+        raise DeviceUnavailable(what, where=f"--device {wanted}", hint=instead or f"use {_options(here)}")
+    return wanted
+
+
+def _of_another_machine(wanted: str, planned: str) -> str:
+    if wanted == "auto":
+        return planned
+    if wanted in (DeviceKind.CPU, DeviceKind.CUDA):
+        return wanted
+    what = f"A run in a cluster cannot choose '{wanted}': it gets a GPU of its own from the cluster."
+    raise DeviceUnavailable(what, where=f"--device {wanted}", hint="use --device cuda, --device cpu or --device auto")
+
+
+def devices_here() -> dict[str, str | None]:
+    """Return the words of the devices that torch can use on this machine, each with the name of its GPU."""
+    found: dict[str, str | None] = {"cpu": None}
+    if torch.cuda.is_available():
+        found["cuda"] = None
+        found |= {f"cuda:{i}": torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
+    if torch.backends.mps.is_available():
+        found["mps"] = None
+    return found
+
+
+def _listed(here: dict[str, str | None]) -> str:
+    return ", ".join(f"{word} ({name})" if name else word for word, name in here.items())
+
+
+def _options(here: dict[str, str | None]) -> str:
+    """Return the options that name the best devices: the GPUs, if there are any."""
+    words = [word for word in here if word != "cpu"] or ["cpu", "auto"]
+    return " or ".join(f"--device {word}" for word in words)
 
 
 def take_gpu(number: int) -> None:
@@ -129,7 +167,12 @@ def libraries() -> dict[str, str]:
 
 def gpu(device: str) -> dict[str, object] | None:
     """Return name, memory and CUDA version of the GPU that a run uses; None on the CPU."""
-    if device != "cuda":
-        return None
-    free_and_all = torch.cuda.mem_get_info()
-    return {"name": torch.cuda.get_device_name(), "bytes": free_and_all[1], "cuda": torch.version.cuda}
+    match kind_of(device):
+        case DeviceKind.CUDA:
+            at = number_of(device)
+            memory = torch.cuda.mem_get_info(at)[1]
+            return {"name": torch.cuda.get_device_name(at), "bytes": memory, "cuda": torch.version.cuda}
+        case DeviceKind.MPS:
+            return {"name": "GPU of a Mac", "bytes": torch.mps.recommended_max_memory(), "cuda": None}
+        case _:
+            return None

@@ -7,6 +7,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from dregcli.engine.wide import widened
+
 LOG_2PI = math.log(2.0 * math.pi)
 
 Latents = tuple[Tensor, ...]
@@ -32,8 +34,8 @@ class DiagonalGaussian:
 
     def kl_from(self, other: "DiagonalGaussian") -> Tensor:
         """Return KL(self || other), shape (B,), float64, nats."""
-        unit = other.scale.double()
-        loc, scale = (self.loc.double() - other.loc.double()) / unit, self.scale.double() / unit
+        unit = widened(other.scale)
+        loc, scale = (widened(self.loc) - widened(other.loc)) / unit, widened(self.scale) / unit
         return 0.5 * (loc.square() + scale.square() - 1.0).sum(dim=-1) - scale.log().sum(dim=-1)
 
     def rsample(self, noise: Tensor) -> Latents:

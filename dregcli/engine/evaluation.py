@@ -14,6 +14,7 @@ from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels, e
 from dregcli.engine.quasi import SobolNoise
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.weights import effective_sample_size, log_mean_exp
+from dregcli.engine.wide import widened
 from dregcli.names import EvalNoise, Split
 
 
@@ -50,7 +51,7 @@ class SeenBatch:
         """
         with in_eval_mode(self.model):
             log_w, kl = self.model.weighed(self.pixels, self._draws(k, repeat), k_chunk=k_chunk)
-        return log_w.double(), kl
+        return widened(log_w), kl
 
     def log_weights(self, *, k: int, k_chunk: int | None, repeat: int = 0) -> Tensor:
         """Return log-weights of K samples, shape (K, B), float64, nats; see ``weighed``."""

@@ -1,6 +1,6 @@
 """Gradients of one batch: a pair's row weights, an executor's sums, and the pass through the encoder."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -17,6 +17,7 @@ from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
 from dregcli.engine.prior_rule import RULES, PriorRule
 from dregcli.engine.weights import log_mean_exp
+from dregcli.engine.wide import widened
 from dregcli.errors import Fault, SpecError
 from dregcli.names import PriorGradient, SampleNoise
 
@@ -67,10 +68,19 @@ def require_prior_path(model: Model, pair: Pair, rule: PriorRule) -> None:
     Raises:
         SpecError: it cannot.
     """
-    refusal = model.no_prior_path(rule)
-    can = [word for word, each in RULES.items() if each is None or not model.no_prior_path(each)]
-    if faults := theta_faults(pair) or ([_prior_fault(refusal, can)] if refusal else []):
+    if faults := theta_faults(pair) or path_faults(model.no_prior_path, rule):
         raise SpecError(faults)
+
+
+def path_faults(refused: Callable[[PriorRule], str | None], rule: PriorRule) -> list[Fault]:
+    """Return the fault of a rule that a model's prior has no samples for; empty if it has.
+
+    Args:
+        refused: returns why a rule is impossible, or None, as ``Model.no_prior_path``.
+        rule: the rule.
+    """
+    can = [word for word, each in RULES.items() if each is None or not refused(each)]
+    return [_prior_fault(refusal, can)] if (refusal := refused(rule)) else []
 
 
 def theta_faults(pair: Pair) -> list[Fault]:
@@ -162,7 +172,8 @@ class Step:
         if self._tempered is None:
             return rows.log_w, rows.weights.value
         log_w = self._tempered.untempered(rows.log_w)
-        return log_w, torch.cat([log_mean_exp(log_w.double()).unsqueeze(0), rows.weights.value[1:]])
+        bound = log_mean_exp(widened(log_w))
+        return log_w, torch.cat([bound.to(rows.weights.value).unsqueeze(0), rows.weights.value[1:]])
 
     @property
     def values(self) -> Tensor:
@@ -251,5 +262,5 @@ class Step:
 
 def _slope(gradient: Named, derivative: Named) -> Tensor:
     """Return d mean(gradient^2) / d parameter, where ``derivative`` is d gradient / d parameter; float64 scalar."""
-    products = [(gradient[name].double() * derivative[name].double()).sum() for name in gradient]
+    products = [(widened(gradient[name]) * widened(derivative[name])).sum() for name in gradient]
     return 2.0 * torch.stack(products).sum() / sum(each.numel() for each in gradient.values())

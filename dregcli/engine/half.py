@@ -14,9 +14,16 @@ from dregcli.engine.value_rows import ValueRows
 
 def has_bfloat16_products(device: torch.device | str) -> bool:
     """Whether a device's processor can multiply bfloat16 matrices in hardware."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return _cpu_has_bfloat16_products()
+    match torch.device(device).type:
+        case "cuda":
+            if not torch.cuda.is_available():  # the work is planned for another machine
+                return False
+            with torch.cuda.device(torch.device(device).index):
+                return torch.cuda.is_bf16_supported(including_emulation=False)
+        case "cpu":
+            return _cpu_has_bfloat16_products()
+        case _:
+            return False
 
 
 @cache

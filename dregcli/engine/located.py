@@ -9,6 +9,7 @@ from torch import Tensor
 from dregcli.engine.pairs import examples_in_words
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.reach import Reach
+from dregcli.engine.wide import widened
 from dregcli.errors import Fault, NotFinite, SpecError
 
 
@@ -121,9 +122,9 @@ def _slope(unfolded: Unfolded, start: Tensor, first: int) -> Tensor:
         torch.autograd.grad(outputs[..., i].sum(), start, retain_graph=True)[0].reshape(*rows, -1)
         for i in range(outputs.shape[-1])
     ]
-    matrix = torch.stack(jacobian, dim=-1).double()  # d output_j / d input_i at [..., i, j]
-    solved = cast("Tensor", torch.linalg.solve_ex(matrix, by_start.reshape(*rows, -1, 1).double())[0])
-    slope = solved.to(density.dtype).reshape(shape)
+    matrix = widened(torch.stack(jacobian, dim=-1))  # d output_j / d input_i at [..., i, j]
+    solved = cast("Tensor", torch.linalg.solve_ex(matrix, widened(by_start.reshape(*rows, -1, 1)))[0])
+    slope = solved.to(density).reshape(shape)
     broken = ~torch.isfinite(slope).reshape(*rows, -1).all(-1).all(0)
     if broken.any():
         what = "d log q / d z is not finite: a transform of the posterior is flat in floating point at its samples."

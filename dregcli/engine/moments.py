@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.snr import signal_to_noise
+from dregcli.engine.wide import wide_sums
 
 _WEIGHTS = "weights"
 
@@ -100,7 +101,7 @@ class RunningMoments:
             parts.append((self._means[name].flatten(1), variance))
         total = torch.zeros((), dtype=torch.float64)
         for _, variance in parts:
-            total = total + variance.sum(dim=1, dtype=torch.float64).cpu()
+            total = total + wide_sums(variance)
         return torch.stack([total / count, signal_to_noise(parts)])
 
     @property

@@ -51,6 +51,10 @@ RULES: Final[Mapping[PriorGradient, PriorRule | None]] = {
 """The rules; none for the score."""
 
 
+FIXED_PRIOR: Final = "the model's prior has no parameters to learn."
+"""Why theta's gradient cannot go along samples of a fixed prior."""
+
+
 def kind_faults(words: Iterable[str]) -> list[Fault]:
     """Return a fault for each word that names no kind of a prior's gradient."""
     wrong = [word for word in dict.fromkeys(words) if word not in RULES]

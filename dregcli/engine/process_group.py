@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from dregcli.devices import DeviceKind
 from dregcli.errors import RankLost
 
 EXCHANGE_SECONDS: Final = 600.0
@@ -65,7 +66,7 @@ class ProcessGroup:
         On GPUs NCCL does it. If ranks share a GPU, which NCCL refuses, it goes through the CPU.
         """
         self._exchanges = None
-        if device != "cuda":
+        if device != DeviceKind.CUDA:
             return
         has_own = torch.tensor([float(self._local < torch.cuda.device_count())])
         if self._nccl is None and self.sums([has_own])[0].item() == self.size:

@@ -1,10 +1,17 @@
 """Torch's generators at one moment, to draw the same random numbers again."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+
+
+@contextmanager
+def forked(devices: Sequence[torch.device]) -> Generator[None]:
+    """Restore the state of the CPU's generator and of those of some GPUs after the block."""
+    with torch.random.fork_rng(devices=devices, device_type=devices[0].type if devices else "cuda"):
+        yield
 
 
 class Replay:
@@ -15,11 +22,12 @@ class Replay:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._devices = [device] if device.type == "cuda" else []
+        self._devices = [] if device.type == "cpu" else [device]
+        self._of_device = torch.get_device_module(device)
         self._saved = self._now()
 
     def _now(self) -> list[Tensor]:
-        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(each) for each in self._devices)]
+        return [torch.get_rng_state(), *(self._of_device.get_rng_state(each) for each in self._devices)]
 
     @property
     def is_passed(self) -> bool:
@@ -35,8 +43,8 @@ class Replay:
     @contextmanager
     def __call__(self) -> Generator[None]:
         """Make torch draw from the saved state inside the block; afterwards restore the present state."""
-        with torch.random.fork_rng(devices=self._devices):
+        with forked(self._devices):
             torch.set_rng_state(self._saved[0])
             for device, state in zip(self._devices, self._saved[1:], strict=True):
-                torch.cuda.set_rng_state(state, device)
+                self._of_device.set_rng_state(state, device)
             yield

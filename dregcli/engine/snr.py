@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from dregcli.engine.wide import wide_sums
+
 
 def ratios(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     """Return |mean| / standard deviation of each coordinate, and which coordinates vary; both in the inputs' shape.
@@ -28,6 +30,6 @@ def signal_to_noise(parts: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     total, count = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.int64)
     for mean, variance in parts:
         each, varies = ratios(mean, variance)
-        total = total + each.sum(dim=1, dtype=torch.float64).cpu()
+        total = total + wide_sums(each)
         count = count + varies.sum(dim=1).cpu()
     return total / count

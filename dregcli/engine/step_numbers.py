@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.gradients import Gradients
+from dregcli.engine.wide import widened
 from dregcli.errors import Diverged
 
 
@@ -52,7 +53,7 @@ LOGGED = 5
 def norms(gradients: Gradients) -> Tensor:
     """Return the Euclidean norms of theta's and phi's gradients, shape (2,), float64; 0 for a frozen theta."""
     every = [*gradients.model.values(), *gradients.posterior.values()]
-    squares = torch.stack([torch.linalg.vector_norm(each) for each in every]).double().square_()
+    squares = widened(torch.stack([torch.linalg.vector_norm(each) for each in every])).square_()
     count = len(gradients.model)
     return torch.stack([squares[:count].sum(), squares[count:].sum()]).sqrt_()
 

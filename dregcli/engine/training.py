@@ -211,7 +211,8 @@ class Trainer:
         if self.trained.updates.clips:
             descent, is_clipped = self.trained.updates.clipped(descent)
             clipped.append(is_clipped)
-        numbers = torch.cat([gradients.values.mean(dim=1), norms(gradients), *clipped, *gradients.slopes()])
+        means = gradients.values.mean(dim=1)
+        numbers = torch.cat([means, *(each.to(means) for each in (norms(gradients), *clipped, *gradients.slopes()))])
         torch.maximum(self._broken, (~torch.isfinite(numbers).all()).to(self._broken), out=self._broken)
         if self.trained.tracker:
             self.trained.tracker.add(batch, self._pair(self.step), train_model=bool(self._theta))

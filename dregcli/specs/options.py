@@ -5,12 +5,14 @@ resolved run. To add a setting, add a field here and the code that uses it.
 """
 
 from collections.abc import Iterable
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema, field_validator
 from pydantic.fields import FieldInfo
 
 from dregcli.defaults import DEFAULT_INFLATION, DEFAULT_K, MOST_TRAINING_EVAL_K, VALIDATIONS
+from dregcli.devices import PATTERN, checked_device
+from dregcli.devices import WORDS as DEVICES
 from dregcli.names import (
     CONVENTIONS,
     Backward,
@@ -54,9 +56,19 @@ def _one_of(names: Iterable[str]) -> str:
     return f"{', '.join(most)} or {last}"
 
 
+def _one_pattern(pattern: str) -> dict[str, Any]:
+    """Return the JSON schema of a text with a pattern, whole."""
+    return {"type": "string", "pattern": f"^({pattern})$"}
+
+
 Auto = Literal["auto"]
 OnOff = Literal["on", "off"]
-Device = Literal["cpu", "cuda"]
+Device = Annotated[str, AfterValidator(checked_device), WithJsonSchema(_one_pattern(PATTERN))]
+DeviceOrAuto = Annotated[
+    str,
+    AfterValidator(lambda word: checked_device(word, AUTO)),
+    WithJsonSchema(_one_pattern(f"{AUTO}|{PATTERN}")),
+]
 Steps = Annotated[int, Field(ge=1, le=2**53)]
 Threads = Annotated[int, Field(ge=1, le=4096)]
 EvalEvery = Annotated[int, Field(ge=0)]
@@ -265,8 +277,18 @@ class Settings(BaseModel, frozen=True):
     )
 
     device: Annotated[
-        Device | Auto, Shown(Panel.EXECUTION, must_be="auto, cpu or cuda", auto="auto takes cuda if there is one.")
-    ] = Field(default=AUTO, description="Device for the computation: cpu or cuda.")
+        DeviceOrAuto,
+        Shown(
+            Panel.EXECUTION,
+            "WORD",
+            must_be=f"{AUTO}, {DEVICES}",
+            auto="auto takes cuda if there is one, else cpu.",
+        ),
+    ] = Field(
+        default=AUTO,
+        description=f"Device for the computation: {DEVICES}. cuda:1 is the second GPU; mps, the GPU of a Mac, has "
+        "only float32 and has never been tried.",
+    )
     threads: Annotated[
         Threads | Auto | None,
         Shown(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, cast
 from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import to_jsonable_python
 
+from dregcli.devices import kind_of
 from dregcli.names import LikelihoodName, ModelName, PosteriorOrder, PriorGradient, Task, TopPrior
 from dregcli.posteriors import parse_posterior
 from dregcli.specs.binarisation import parse_binarisation
@@ -225,6 +226,7 @@ DECIDED_BY_PATIENCE: Final = ("eval_every",)
 def numbers_of(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a spec, with its defaults, that affect the final numbers of its run."""
     whole = spelt_out(spec)
+    whole["device"] = kind_of(str(whole["device"]))
     counts = () if whole["patience"] is None else DECIDED_BY_PATIENCE
     return {key: value for key, value in whole.items() if key in counts or key not in NO_EFFECT}
 

@@ -50,7 +50,7 @@ def test_the_number_reaches_torch_in(command: str, capsys, trained, numbers: lis
     refused = run(capsys, command, *QUICK[command], "--threads", 0, "--device", "tpu")
     assert refused.code == 2
     assert "threads: must be a whole number from 1 to 4,096 or auto, got 0." in refused.err
-    assert "device: must be auto, cpu or cuda, got 'tpu'." in refused.err
+    assert "device: must be auto, cpu, cuda, cuda:N or mps, got 'tpu'." in refused.err
     assert 0 not in numbers
 
 

@@ -52,12 +52,21 @@ def call_again(work: Callable[[], Tensor], randomness: MovedRandomness) -> tuple
     return repeat, result
 
 
-def warm(word: str, way: Execution, record: Any, *, k: int = K, device: str = "cpu") -> Trainer:
+def warm(
+    word: str,
+    way: Execution,
+    record: Any,
+    *,
+    k: int = K,
+    device: str = "cpu",
+    model: Model | None = None,
+    **settings: Any,
+) -> Trainer:
     """A trainer of a small model, with its step recorded: float64 on the CPU, float32 as in the program on a GPU."""
     objective, _, estimator = word.partition("/")
     on_cpu = device == "cpu"
     trainer = Trainer(
-        (small_vae().double() if on_cpu else small_vae().float()).to(device),
+        (model or (small_vae().double() if on_cpu else small_vae().float())).to(device),
         resolve_pair(objective, estimator, k),
         ResidentExamples(binary_examples().to(device)),
         _Doubles(1) if on_cpu else AsStored(1),
@@ -67,6 +76,7 @@ def warm(word: str, way: Execution, record: Any, *, k: int = K, device: str = "c
         seed=1,
         execution=way,
         record=record,
+        **settings,
     )
     trainer.warm_up()
     return trainer

@@ -64,6 +64,7 @@ def test_a_spec_survives_its_json() -> None:
         {"checkpoint_every": 0},
         {"keep_last": 9},
         {"capture": "none"},
+        {"device": "cpu"},  # the default
     ],
 )
 def test_what_makes_no_other_experiment(change) -> None:
@@ -84,6 +85,11 @@ def test_what_makes_no_other_experiment(change) -> None:
 )
 def test_what_makes_another_experiment(change) -> None:
     assert group_hash(SCREENED | change) != group_hash(SCREENED)
+
+
+def test_the_number_of_a_gpu_says_where_and_not_what() -> None:
+    hashes = [group_hash(SCREENED | {"device": word}) for word in ("cuda", "cuda:0", "cuda:7", "mps", "cpu")]
+    assert [hashes.count(each) for each in hashes] == [3, 3, 3, 1, 1]
 
 
 def test_the_seed_is_more_than_rounding() -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
+from dregcli.devices import DeviceKind
 from dregcli.engine.device import take_gpu
 from dregcli.engine.execution import Execution
 from dregcli.engine.execution.sharded import Shards
@@ -91,6 +92,20 @@ def joining(place: Place) -> Generator[ProcessGroup]:
         group.leave()
 
 
+def device_faults(device: str) -> list[Fault]:
+    """Return a fault if ranks cannot share the work on a device; none if this process is alone.
+
+    Each rank takes the GPU of its own number on its machine, and torch has no exchange of tensors between GPUs of
+    Macs.
+    """
+    if _joined is None or device in (DeviceKind.CPU, DeviceKind.CUDA):
+        return []
+    message = (
+        f"{_joined.size} ranks cannot train on '{device}' together, and each rank takes a GPU of its own number: "
+    )
+    return [Fault("device", f"{message}use --device cuda or --device cpu, or start dreg without torchrun.")]
+
+
 def alone() -> bool:
     """Whether this process is not one of several ranks."""
     return _joined is None
@@ -123,12 +138,13 @@ def sharing_faults(
     return [Fault("k", f"{message}: start fewer ranks, or use --shard batch.")]
 
 
-def shared(execution: Execution, shard: Shard, *, k: int, batch_size: int) -> Execution:
+def shared(execution: Execution, shard: Shard, *, device: str, k: int, batch_size: int) -> Execution:
     """Return an execution that divides a step's rows among the ranks, if this process is one of several.
 
     Raises:
-        SpecError: the ranks cannot share a step.
+        SpecError: the ranks cannot share a step, or not on the device.
     """
-    if faults := sharing_faults(shard, k=k, batch_size=batch_size, precision=execution.precision):
+    sizes = {"k": k, "batch_size": batch_size}
+    if faults := [*device_faults(device), *sharing_faults(shard, **sizes, precision=execution.precision)]:
         raise SpecError(faults)
     return execution if _joined is None else replace(execution, shards=Shards(_joined, shard))

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from dregcli.app.models.request import AS_TRAINED, CodeRequest
 from dregcli.app.planning.executing import Shape
+from dregcli.app.planning.machine import float64_faults
 from dregcli.defaults import DETECT, DIAGNOSED_EXAMPLES, FALSE_ALARM, MAX_BATCHES
 from dregcli.engine.diagnostics.bias_check import number_faults
 from dregcli.engine.prior_rule import kind_faults
@@ -35,7 +36,7 @@ class BiasRequest:
         detect: smallest relative bias that the check must be able to detect before it reports 'unbiased'.
         max_batches: largest number of batches.
         max_seconds: largest time of this process in seconds.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda, cuda:N or mps.
         threads: CPU threads for torch, or auto.
         backward: how the gradients of the pairs are computed; the reference gradients are dense.
         screen_inflation: growth of the variance that screening may cause; None means the default.
@@ -103,6 +104,7 @@ class BiasRequest:
         )
         faults += [Fault(flag(fault.field), fault.message) for fault in numbers]
         faults += kind_faults(self.prior_gradients)
+        faults += float64_faults("device", self.device, "the gradients of a check are compared in", "--device cpu")
         return faults + setting_faults(device=self.device, threads=self.threads)
 
     def execution(self, k: int) -> dict[str, Any]:

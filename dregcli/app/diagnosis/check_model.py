@@ -14,6 +14,7 @@ from torch import nn
 from dregcli.app.common.listener import Listener
 from dregcli.app.models.make import arguments_of, make_module
 from dregcli.app.planning.executing import with_threads
+from dregcli.app.planning.machine import float64_faults
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.resolve import HINT as TRAINING_HINT
 from dregcli.engine.checks.check import Checked, check_module
@@ -166,6 +167,7 @@ def _faults(request: CheckRequest) -> list[Fault]:
     if is_network(request.model):
         message = f"'{request.model}' comes with dreg, and its rows are independent by construction. Name a class of "
         faults.append(Fault("model", f"{message}your own: FILE.py:Class, or package.module:Class."))
+    faults += float64_faults("device", request.options.get("device"), "a model is checked in", "--device cpu")
     if request.examples < 1:
         faults.append(Fault("examples", f"must be at least 1, got {request.examples}."))
     if not request.seconds >= 0.0:

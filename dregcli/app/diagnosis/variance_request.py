@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from dregcli.app.models.request import AS_TRAINED, CodeRequest
 from dregcli.app.planning.asked_pairs import ALL
 from dregcli.app.planning.executing import Shape
+from dregcli.app.planning.machine import float64_faults
 from dregcli.defaults import DIAGNOSED_EXAMPLES, LEAST_REFERENCE_K, MODEL_KS, MODEL_REPLICATES, TOY_KS, TOY_REPLICATES
 from dregcli.engine.diagnostics.measurement import GROUPS
 from dregcli.engine.diagnostics.variance import FEWEST_REFERENCE, FEWEST_REPLICATES
@@ -40,7 +41,7 @@ class VarianceRequest:
         examples: number of training examples, which are drawn by the seed and then fixed.
         seed: seed of examples, pixels and noise; for the toy, seed of all random numbers.
         checkpoint: last, best or a step.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda, cuda:N or mps.
         threads: CPU threads for torch, or auto.
         k_chunk: samples that are computed at once, or auto.
         reference_k: samples of the reference gradient; None means 1,024, or the largest K if it is more.
@@ -128,6 +129,7 @@ class VarianceRequest:
             "seed": (not 0 <= self.seed < 2**63, "must be at least 0 and less than 2^63"),
         }
         faults = [*self._parsed[1], *setting_faults(device=self.device, threads=self.threads)]
+        faults += float64_faults("device", self.device, "variances are measured in", "--device cpu")
         faults += kind_faults(self.prior_gradients)
         faults += [Fault(name, f"{why}, got {getattr(self, name)}.") for name, (is_so, why) in wrong.items() if is_so]
         if self.reference < max(self.ks, default=1):

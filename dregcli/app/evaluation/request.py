@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from dregcli.app.loading.stored import parse_checkpoint
 from dregcli.app.models.request import AS_TRAINED, CodeRequest
 from dregcli.app.planning.executing import decide_compile
+from dregcli.app.planning.machine import float64_faults
 from dregcli.defaults import ACTIVE_VARIANCE, EVALUATED_KS
 from dregcli.engine.annealing import Annealing, number_faults
 from dregcli.errors import Fault, SpecError
@@ -31,7 +32,7 @@ class EvalRequest:
         steps: temperatures of AIS; None means the default.
         chains: chains of AIS for each example; None means the default.
         checkpoint: last, best or a step.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda, cuda:N or mps.
         threads: CPU threads for torch, or auto.
         k_chunk: samples that are computed at once, or auto.
         compile: auto, on or off.
@@ -66,6 +67,10 @@ class EvalRequest:
         # The time that compilation saves depends on the run; whether a compiler is installed is known now.
         faults += chunk + decide_compile(self.compile, 0.0)[1]
         faults += setting_faults(device=self.device, threads=self.threads)
+        if self.method == EvalMethod.AIS:
+            faults += float64_faults("method", self.device, "chains are annealed in", "--device cpu")
+        if self.noise == EvalNoise.SOBOL:
+            faults += float64_faults("noise", self.device, "Sobol points are shifted in", "--device cpu")
         if self.split not in list(Split):
             faults.append(Fault("split", f"must be one of {', '.join(Split)}, got '{self.split}'."))
         if self.method not in list(EvalMethod):

@@ -11,6 +11,7 @@ from dregcli.app.planning.executing import execution_of
 from dregcli.app.planning.optimising import optimisation_of
 from dregcli.app.planning.run_data import RunData
 from dregcli.app.planning.tracked import tracked_pairs
+from dregcli.devices import DeviceKind, kind_of
 from dregcli.engine.captured import record_graph
 from dregcli.engine.likelihoods import LIKELIHOODS, make_likelihood
 from dregcli.engine.models.base import Model
@@ -118,9 +119,9 @@ def build_trainer(spec: RunSpec, data: RunData, code: Code | None = None) -> Tra
         objective=objective,
         optimisation=optimisation_of(spec),
         train_model=spec.parent is None,
-        execution=shared(execution_of(spec), spec.shard, k=spec.k, batch_size=spec.batch_size),
+        execution=shared(execution_of(spec), spec.shard, device=spec.device, k=spec.k, batch_size=spec.batch_size),
         prior_gradient=spec.prior_gradient,
         noise=spec.noise,
         tracked=tracked_pairs(spec),
-        record=record_graph if spec.device == "cuda" else None,
+        record=record_graph if kind_of(spec.device) == DeviceKind.CUDA else None,
     )

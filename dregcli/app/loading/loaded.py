@@ -24,7 +24,7 @@ def loaded_model(
     Args:
         run: the run.
         checkpoint: last, best or a step.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda, cuda:N or mps.
         data_dir: the data folder; only a checkpoint of an earlier version needs its data set.
         listener: receives a warning for each damaged checkpoint that is skipped.
         code: what the user says about the code of the run's model.

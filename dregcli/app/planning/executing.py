@@ -13,6 +13,7 @@ from dregcli.app.planning.machine import (
     cache_size,
     compile_pays,
     compile_saves,
+    float64_faults,
     has_compiler,
     memory_at_hand,
 )
@@ -188,7 +189,10 @@ def decide_execution(
             rows=steps * k * batch_size, rows_at_once=at_once, outputs=shape.outputs, device=shape.device
         )
     compiled, of_compile, warnings = decide_compile(options.compile if compiles else "off", seconds)
-    return Decided(backward, inflation, precision, chunk, compiled), faults + of_compile, warnings
+    faults += of_compile
+    if shape and backward is Backward.SCREENED:
+        faults += float64_faults("backward", shape.device, "rows are screened in", "--backward dense")
+    return Decided(backward, inflation, precision, chunk, compiled), faults, warnings
 
 
 def _precision_faults(precision: Precision | None, shape: Shape | None) -> list[Fault]:

@@ -3,16 +3,19 @@
 import os
 import re
 import shutil
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Final
 
 import torch
 
 from dregcli.defaults import NOISE_BLOCK
+from dregcli.devices import DeviceKind, kind_of, number_of
 from dregcli.engine.device import has_bfloat16_products
 from dregcli.engine.likelihoods.base import FEWEST_COMPILED
+from dregcli.errors import Fault
 from dregcli.names import Backward, Precision
 
 _FLOAT_BYTES: Final = 4
@@ -43,16 +46,18 @@ _FEWEST_SCREENED_ON_GPU: Final = 2**23
 """Decoder outputs per step from which screening takes less time than a dense step on a GPU. On an H200, recorded
 steps with 784 outputs took .64 ms dense and .87 ms screened with 2,048 rows, 2.4 and 1.6 ms with 32,768 rows."""
 
-_SAVED_SECONDS: Final = {"cpu": 0.5e-9, "cuda": 1.5e-11}
+_SAVED_SECONDS: Final[Mapping[str, float]] = {DeviceKind.CPU: 0.5e-9, DeviceKind.CUDA: 1.5e-11}
 """Time that compiled code saves per decoder output of a training step, by device; measured on two cores and on an
 H200, for screened and dense steps alike."""
 
-_SAVED_EVALUATING: Final = {"cpu": 1.2e-9, "cuda": 1.5e-11}
+_SAVED_EVALUATING: Final[Mapping[str, float]] = {DeviceKind.CPU: 1.2e-9, DeviceKind.CUDA: 1.5e-11}
 """Time in seconds that compiled code saves per decoder output of an evaluation, which computes little except the
 likelihood. For a GPU it is the time of a training step."""
 
 _COMPILE_SECONDS: Final = 10.0
 """Time that compilation takes, and so the least time that it must save."""
+
+_sharing: ContextVar[int] = ContextVar("_sharing", default=1)
 
 _USUAL_L2: Final = 1 << 20
 _USUAL_MEMORY: Final = 4 << 30
@@ -67,8 +72,10 @@ def auto_backward(*, outputs: int, device: str) -> Backward:
         outputs: decoder outputs of all rows of a step together.
         device: the device.
     """
-    small = device == "cuda" and outputs < _FEWEST_SCREENED_ON_GPU
-    return Backward.DENSE if small else Backward.SCREENED
+    kind = kind_of(device)
+    # Rows are screened by float64 numbers, which a Mac's GPU does not have.
+    dense = kind == DeviceKind.MPS or (kind == DeviceKind.CUDA and outputs < _FEWEST_SCREENED_ON_GPU)
+    return Backward.DENSE if dense else Backward.SCREENED
 
 
 def auto_chunk(
@@ -91,7 +98,7 @@ def auto_chunk(
     a_sample = batch_size * outputs * _FLOAT_BYTES
     share = memory // _MEMORY_SHARE
     if backward is Backward.DENSE and DENSE_ARRAYS * k * a_sample <= (
-        share if device == "cuda" else min(share, _MOST_MEMORY)
+        share if kind_of(device) == DeviceKind.CUDA else min(share, _MOST_MEMORY)
     ):
         return None
     chunk = max(NOISE_BLOCK, _CACHES * cache // a_sample // NOISE_BLOCK * NOISE_BLOCK)
@@ -106,7 +113,7 @@ def auto_precision(*, outputs: int, device: str, linearises: bool = False) -> Pr
         device: the device.
         linearises: whether pixels can be linearised.
     """
-    if device != "cpu" or outputs < _FEWEST_HALF:
+    if kind_of(device) != DeviceKind.CPU or outputs < _FEWEST_HALF:
         return Precision.FLOAT32
     if has_bfloat16_products(torch.device(device)):
         return Precision.BFLOAT16
@@ -123,7 +130,7 @@ def compile_saves(*, rows: int, rows_at_once: int, outputs: int, device: str, ev
         device: the device.
         evaluating: whether the work is an evaluation, without gradients.
     """
-    saved = (_SAVED_EVALUATING if evaluating else _SAVED_SECONDS)[device]
+    saved = (_SAVED_EVALUATING if evaluating else _SAVED_SECONDS).get(kind_of(device), 0.0)
     return rows * outputs * saved if rows_at_once * outputs >= FEWEST_COMPILED else 0.0
 
 
@@ -146,22 +153,61 @@ def precision_warning(precision: Precision | None, device: str) -> str | None:
     )
 
 
+def float64_faults(option: str, device: object, what: str, advice: str) -> list[Fault]:
+    """Return a fault if a device has no float64, in which something is computed.
+
+    Args:
+        option: the option that asks for it.
+        device: the word of the device, which may be wrong.
+        what: what is computed in float64.
+        advice: what to use instead, beside another device.
+    """
+    if device != DeviceKind.MPS:
+        return []
+    return [Fault(option, f"'{device}' has only float32, but {what} float64: use {advice}.")]
+
+
+def device_warning(device: str) -> str | None:
+    """Return the warning that a device has never been tried; else None."""
+    if kind_of(device) != DeviceKind.MPS:
+        return None
+    what = "'mps' has only float32: networks are computed there, and the weights of the samples on the CPU in float64"
+    return f"{what}. No machine with it was at hand when dreg was tested: compare a short run with --device cpu."
+
+
+@contextmanager
+def sharing_memory(runs: int) -> Generator[None]:
+    """Plan runs inside the block of which so many are trained here at the same time: each may use its share."""
+    before = _sharing.set(runs)
+    try:
+        yield
+    finally:
+        _sharing.reset(before)
+
+
 def memory_at_hand(device: str) -> int:
-    """Return the memory in bytes that this process may still use on a device; for a GPU elsewhere, a usual one's."""
-    if device == "cuda":
+    """Return the memory in bytes that a run may use on a device: its share of what is free now.
+
+    For a GPU elsewhere it is a usual one's. A Mac's GPU shares the memory of the system.
+    """
+    return _free(device) // _sharing.get()
+
+
+def _free(device: str) -> int:
+    if kind_of(device) == DeviceKind.CUDA:
         if not torch.cuda.is_available():
             return _USUAL_GPU_MEMORY
-        free: int = torch.cuda.mem_get_info()[0]
+        free: int = torch.cuda.mem_get_info(number_of(device))[0]
         return free
     return min([_free_memory(), *_left_by_cgroups()])
 
 
 def cache_size(device: str) -> int:
     """Return the L2 cache in bytes of all cores that torch uses, or of the GPU."""
-    if device == "cuda":
+    if kind_of(device) == DeviceKind.CUDA:
         if not torch.cuda.is_available():
             return _USUAL_GPU_L2
-        return int(torch.cuda.get_device_properties(0).L2_cache_size)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        return int(torch.cuda.get_device_properties(number_of(device)).L2_cache_size)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
     return _l2_of(_cpus()) or _USUAL_L2 * torch.get_num_threads()
 
 

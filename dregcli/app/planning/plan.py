@@ -8,7 +8,7 @@ from dregcli.app.common.listener import Listener
 from dregcli.app.models.code import Code
 from dregcli.app.models.find import asked_code
 from dregcli.app.planning.load_data import load_asked
-from dregcli.app.planning.machine import precision_warning
+from dregcli.app.planning.machine import device_warning, precision_warning
 from dregcli.app.planning.observation import observation_warning
 from dregcli.app.planning.resolve import resolve
 from dregcli.app.planning.run_data import RunData
@@ -94,6 +94,7 @@ def warnings_of(spec: RunSpec, dataset: Dataset) -> list[str]:
         _bias_warning(spec),
         observation_warning(dataset, spec.likelihood),
         precision_warning(spec.screen_precision, spec.device),
+        device_warning(spec.device),
     )
     return [warning for warning in found if warning]
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from dregcli.app.common.out_of_memory import is_of_memory
-from dregcli.app.common.ranks import sharing_faults
+from dregcli.app.common.ranks import device_faults, sharing_faults
 from dregcli.app.models.code import Code
 from dregcli.app.models.make import make_model
 from dregcli.app.planning.architectures import Architecture, architecture, computes_in_blocks
@@ -19,16 +19,17 @@ from dregcli.app.planning.words import canonical_words
 from dregcli.data.dataset import Dataset
 from dregcli.defaults import MOST_TRAINING_EVAL_K, VALIDATIONS
 from dregcli.engine.device import resolve_device, threads, using_threads
+from dregcli.engine.gradients import path_faults
 from dregcli.engine.pairs import training_faults
-from dregcli.engine.prior_rule import RULES
+from dregcli.engine.prior_rule import FIXED_PRIOR, RULES
 from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.words import parse_estimator, parse_scheduled
 from dregcli.errors import DeviceUnavailable, Fault, SpecError
-from dregcli.names import Binarisation, DataKind, LikelihoodName, PriorGradient, SampleNoise, Split, Task
+from dregcli.names import Binarisation, DataKind, LikelihoodName, PriorGradient, SampleNoise, Shard, Split, Task
 from dregcli.specs.execution import AUTO
-from dregcli.specs.models import OF_MODELS, short_name
-from dregcli.specs.options import Device, RunOptions
+from dregcli.specs.models import OF_MODELS, is_network, short_name
+from dregcli.specs.options import RunOptions
 from dregcli.specs.resolve import flag, spec_faults
 from dregcli.specs.run import RunSpec
 
@@ -78,6 +79,7 @@ def resolve(
     device, unavailable = _device(options)
     shape = _shape(options, built, observed, dataset, device)
     model = None if faults else _program(built, observed, dataset, code)
+    faults.add(_refused_by_model(options, model))
     if model and shape:
         shape = replace(shape, widest=max(shape.widest, width_of(model)))
     number = threads() if options.threads in (AUTO, None) else options.threads
@@ -87,6 +89,8 @@ def resolve(
     if not (faults.is_open("k") or faults.is_open("batch_size")):
         sizes = {"k": options.k, "batch_size": options.batch_size}
         faults.add(sharing_faults(options.shard, **sizes, precision=decided.screen_precision))
+    if unavailable is None:
+        faults.add(device_faults(device))
     tracked, of_words = _words(options, faults)
     faults.add(of_words)
     evaluations = _evaluations(options, steps)
@@ -160,7 +164,7 @@ def _identity(options: RunOptions, dataset: Dataset | None) -> tuple[dict[str, s
     return actual, faults
 
 
-def _device(options: RunOptions) -> tuple[Device, DeviceUnavailable | None]:
+def _device(options: RunOptions) -> tuple[str, DeviceUnavailable | None]:
     try:
         return resolve_device(options.device), None
     except DeviceUnavailable as error:
@@ -168,7 +172,7 @@ def _device(options: RunOptions) -> tuple[Device, DeviceUnavailable | None]:
 
 
 def _shape(
-    options: RunOptions, built: Architecture, observed: dict[str, str], dataset: Dataset | None, device: Device
+    options: RunOptions, built: Architecture, observed: dict[str, str], dataset: Dataset | None, device: str
 ) -> Shape | None:
     """Return the size of the work; None if a fault or missing data leave it open."""
     if dataset is None or "likelihood" not in observed:
@@ -211,6 +215,18 @@ def _program(
         smaller = ", ".join(f"--{flag(each)}" for each in ("latent_dim", "hidden") if each in built.settings)
         what = f"Out of memory: there is no room for {short_name(code.word)} with these sizes."
         raise DeviceUnavailable(what, hint=f"give smaller sizes: {smaller or '--model-option'}") from error
+
+
+def _refused_by_model(options: RunOptions, model: ProgramModel | None) -> list[Fault]:
+    """Return the faults of options that only some models can have; ``model`` is None for a network."""
+    faults: list[Fault] = []
+    if options.shard is Shard.BATCH and model is not None and (refusal := model.no_shared_batch):
+        faults.append(Fault("shard", f"{refusal} Use --shard samples."))
+    rule = None if options.prior_gradient == AUTO else RULES[options.prior_gradient]
+    is_fixed = is_network(options.model) and options.task is Task.GENERATIVE
+    if rule and (model is not None or is_fixed):
+        faults += path_faults((lambda rule: FIXED_PRIOR) if model is None else model.no_prior_path, rule)
+    return faults
 
 
 def _prior_gradient(options: RunOptions, model: ProgramModel | None) -> object:

@@ -14,6 +14,7 @@ from dregcli.app.planning.executing import Shape
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan
 from dregcli.app.runs.rerun import differing_here
+from dregcli.app.training.resuming import anew_on_another_device
 from dregcli.app.training.train import built
 from dregcli.engine.device import prepare_process, resolve_device, settled_process, using_threads
 from dregcli.errors import UsageError
@@ -95,7 +96,7 @@ def replay(
         what = f"The run has no metrics of its first {steps} steps."
         hint = f"replay at least {first} steps: --replay {first}" if first else "this run has no metrics at all"
         raise UsageError(what, where=str(run.path), hint=hint)
-    resolve_device(spec.device)
+    resolve_device(spec.device, instead=anew_on_another_device(run))
     data = data_of(spec, data_dir)
     spec, used = code_of_run(run, spec, code, listener)
     prepare_process()

@@ -12,6 +12,7 @@ from dregcli.app.models.trust import code_of_run
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan
 from dregcli.app.training.result import TrainResult
+from dregcli.app.training.resuming import anew_on_another_device
 from dregcli.app.training.train import environment_now, start
 from dregcli.describe import flat
 from dregcli.engine.device import resolve_device
@@ -69,7 +70,7 @@ def rerun(
         raise SpecError(faults, hint="`dreg runs rerun --help` shows every option")
     spec = RunSpec.model_validate(spec.model_dump(exclude=set(RUN_ONLY)) | asked)
     spec, used = code_of_run(run, spec, code, listener)
-    resolve_device(spec.device)
+    resolve_device(spec.device, instead=anew_on_another_device(run))
     data = data_of(spec, data_dir)
     differing = differing_here(run, spec)
     if differing:

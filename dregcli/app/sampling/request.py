@@ -24,7 +24,7 @@ class SampleRequest:
         steps: number of values of each traversed latent, at least 2.
         seed: seed of the samples' noise.
         scale: screen pixels per pixel; None means that the size of the image decides.
-        device: auto, cpu or cuda.
+        device: auto, cpu, cuda, cuda:N or mps.
         threads: CPU threads for torch, or auto.
         code: what the user says about the code of the run's model.
     """

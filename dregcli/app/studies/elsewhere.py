@@ -11,7 +11,6 @@ from dregcli.app.studies.ray.launcher import Ray
 from dregcli.app.studies.request import TrainRequest
 from dregcli.app.studies.slurm.launcher import Slurm
 from dregcli.app.studies.worker import Order, Outcome
-from dregcli.engine.device import Device
 from dregcli.errors import Fault
 from dregcli.names import Place
 from dregcli.specs.run import RunSpec
@@ -39,7 +38,7 @@ class Elsewhere(Protocol):
         """Return the number of threads of a run whose ``--threads`` is ``auto``."""
         ...
 
-    def device(self, request: TrainRequest) -> Device:
+    def device(self, request: TrainRequest) -> str:
         """Return the device of a run whose ``--device`` is ``auto``; this machine need not have it."""
         ...
 

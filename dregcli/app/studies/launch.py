@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dregcli.app.common.listener import Listener, ListenerOfMany
 from dregcli.app.loading.named import find_run_to_resume
+from dregcli.app.planning.machine import sharing_memory
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.words import spread_pair
 from dregcli.app.studies.elsewhere import WHERE, faults_of_place, options_of_places
@@ -134,9 +135,11 @@ def _planned(request: TrainRequest, files: Files, data_dir: Path) -> StudyPlan:
 def _planning(request: TrainRequest) -> Generator[None]:
     """Decide ``auto`` inside the block for the machines that will train the runs of a request."""
     elsewhere = WHERE.get(request.on)
-    number = elsewhere.threads(request) if elsewhere else max(1, threads() // max(1, request.jobs or 1))
+    at_once = 1 if elsewhere else max(1, request.jobs or 1)
+    number = elsewhere.threads(request) if elsewhere else max(1, threads() // at_once)
     device = elsewhere.device(request) if elsewhere else None
-    with using_threads(number), planning_for(device):  # --threads auto takes the number that torch has now
+    # --threads auto takes the number that torch has now.
+    with using_threads(number), planning_for(device), sharing_memory(at_once):
         yield
 
 

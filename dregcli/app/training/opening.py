@@ -8,6 +8,7 @@ from dregcli.app.common.ranks import ranks_here
 from dregcli.app.planning.optimising import optimisation_in_words
 from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.words import short_words
+from dregcli.devices import DeviceKind, kind_of
 from dregcli.engine.device import gpu
 from dregcli.engine.training import Trainer
 from dregcli.names import Shard, Split
@@ -69,5 +70,6 @@ def _numbers(parameters: dict[str, nn.Parameter]) -> int:
 def _gradient(spec: RunSpec, trainer: Trainer) -> str:
     chunk = f", {spec.k_chunk:,} samples at a time" if spec.k_chunk else ""
     compiled = ", compiled likelihood" if spec.compile == "on" else ""
-    recorded = f", {'' if trainer.records else 'not '}recorded as a CUDA graph" if spec.device == "cuda" else ""
+    is_cuda = kind_of(spec.device) == DeviceKind.CUDA
+    recorded = f", {'' if trainer.records else 'not '}recorded as a CUDA graph" if is_cuda else ""
     return f"{gradient_in_words(spec)}{chunk}{compiled}{recorded}"

@@ -18,6 +18,7 @@ from dregcli.app.planning.tracked import tracked_words, with_trained
 from dregcli.app.planning.words import canonical_words
 from dregcli.app.training.evaluations import SPLITS
 from dregcli.commands import command
+from dregcli.devices import kind_of, number_of
 from dregcli.engine.device import resolve_device
 from dregcli.errors import Fault, RunStateError, SpecError
 from dregcli.names import RunStatus
@@ -28,7 +29,7 @@ from dregcli.specs.resolve import flag, setting_faults, spec_faults
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 
-FREE = (*ROUNDING_ONLY, "keep_last", "capture", "final_eval")
+FREE = (*ROUNDING_ONLY, "device", "keep_last", "capture", "final_eval")
 """Options that a resumed run may change, beside its steps."""
 
 
@@ -60,8 +61,10 @@ def resume_plan(
         DeviceUnavailable: the run's device is not on this machine.
     """
     spec = spec_of(run)
-    resolve_device(spec.device)  # a run that was made on a GPU needs one: report this before the run is claimed
-    data = data_of(spec, data_dir)
+    changes, faults = _free_to_change(spec, flags)
+    # Before the run is claimed: a run of a GPU needs one.
+    device = resolve_device(changes.get("device", spec.device), instead=_on_another_device(run, spec))
+    data = data_of(spec.model_copy(update={"device": device}), data_dir)
     asked = CodeRequest(trust=trust)
     if not is_network(spec.model):  # the model of such a run may be built by other code
         asked = CodeRequest(flags.get("model"), trust)
@@ -70,7 +73,6 @@ def resume_plan(
         "eval_k": spec.bound_k,
         "lr_posterior": spec.lr_posterior or spec.lr,
     }
-    changes, faults = _free_to_change(spec, flags)
     given = canonical_words(flags)
     if given.get("track_estimators") is not None:
         words, of_tracked = tracked_words(given["track_estimators"], objective=spec.objective, k=spec.k)
@@ -128,10 +130,33 @@ def _completed(run: Run, spec: RunSpec) -> RunStateError:
     return RunStateError(what, where=str(run.path), hint=hint)
 
 
+def anew_on_another_device(run: Run) -> str:
+    """Return what to type if the device of a run is missing: its spec can be trained on any."""
+    return (
+        f"train its spec from the start: {command('train', '--config', run.path / 'spec.json', '--device', 'auto')}"
+    )
+
+
+def _on_another_device(run: Run, spec: RunSpec) -> str:
+    """Return what to type if the device of a run that is to continue is missing."""
+    anew = anew_on_another_device(run)
+    if number_of(spec.device) is None:
+        return anew
+    other = command("train", "--resume", run.path, "--device", kind_of(spec.device))
+    return f"continue on another GPU, if there is one: {other}; or {anew}"
+
+
 def _free_to_change(spec: RunSpec, flags: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     """Return the changed options of ``FREE``, and every fault in them; ``auto`` keeps the run's decision."""
     changes = {key: flags[key] for key in FREE if flags.get(key) not in (None, AUTO)}
     faults = setting_faults(**changes)
+    if kind_of(str(changes.get("device", spec.device))) != kind_of(spec.device):
+        device = changes.pop("device")
+        if not setting_faults(device=device):
+            message = (
+                f"the run was made with {spec.device}; a resumed run keeps the kind of its device, got '{device}'."
+            )
+            faults.append(Fault("device", message))
     if "compile" in changes:
         changes["compile"], of_compile, _ = decide_compile(changes["compile"], 0.0)
         faults += [fault for fault in of_compile if fault not in faults]

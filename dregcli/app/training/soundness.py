@@ -9,6 +9,7 @@ from dregcli.app.models.code import CodeKind
 from dregcli.app.models.make import arguments_of, make_module
 from dregcli.app.planning.plan import Plan
 from dregcli.commands import command
+from dregcli.devices import DeviceKind
 from dregcli.engine.checks.check import check_module
 from dregcli.engine.checks.first_batch import first_batch
 from dregcli.engine.pairs import resolve_pair
@@ -38,9 +39,11 @@ def require_sound(plan: Plan, listener: Listener) -> None:
     numbers, pixels = first_batch(
         plan.data.examples(Split.TRAIN), plan.data.pixels, size=spec.batch_size, seed=spec.seed
     )
-    module = make_module(code, data, arguments_of(spec), seed=spec.seed).to(spec.device)
+    # Some checks need float64, which a Mac's GPU does not have.
+    device = DeviceKind.CPU if spec.device == DeviceKind.MPS else spec.device
+    module = make_module(code, data, arguments_of(spec), seed=spec.seed).to(device)
     with contextlib.redirect_stdout(sys.stderr):
-        found = check_module(module, data, pixels, numbers=numbers, thorough=False).findings
+        found = check_module(module, data, pixels.to(device), numbers=numbers, thorough=False).findings
     pairs = [resolve_pair(stage, spec.estimator, spec.k) for stage in parse_scheduled(spec.objective).stages()]
     if not any(pair.needs_score_identity for pair in pairs):
         found = [each for each in found if each.key != "support-moves"]

@@ -19,6 +19,7 @@ from dregcli.app.training.result import TrainResult
 from dregcli.app.training.session import Session
 from dregcli.app.training.soundness import require_sound
 from dregcli.commands import command
+from dregcli.devices import kind_of
 from dregcli.engine.device import gpu, libraries, prepare_process, threads
 from dregcli.engine.models.base import Model
 from dregcli.engine.training import Trainer
@@ -212,7 +213,11 @@ def built(plan: Plan, store: RunStore | None) -> tuple[Trainer, Model | None]:
 
 def environment_now(spec: RunSpec, argv: list[str]) -> dict[str, Any]:
     """Return the environment of this process, as the run keeps it."""
-    setting = {"threads": spec.threads or threads(), "device": spec.device, "data_checksum": spec.data_checksum}
+    setting = {
+        "threads": spec.threads or threads(),
+        "device": kind_of(spec.device),
+        "data_checksum": spec.data_checksum,
+    }
     extra = {**setting, "libraries": libraries(), "gpu": gpu(spec.device)}
     if (ranks := _ranks_now()) > 1:
         extra["ranks"] = ranks

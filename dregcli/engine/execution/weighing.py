@@ -12,12 +12,13 @@ from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair, terms_at
 from dregcli.engine.prior_rule import PriorRule
 from dregcli.engine.weights import effective_sample_size, log_mean_exp
+from dregcli.engine.wide import has_float64, widened
 from dregcli.names import SampleNoise
 
 
 @dataclass(frozen=True)
 class RowWeights:
-    """Functions of one batch's log-weights from which gradients are computed; float64.
+    """Functions of one batch's log-weights from which gradients are computed; float64 where there is float64.
 
     Attributes:
         value: V numbers of each example that are estimated beside the gradients, (V, B).
@@ -66,6 +67,10 @@ class RowWeights:
             square=square,
             path_scale=path_scale,
         )
+
+    def like(self, tensor: Tensor) -> Self:
+        """Return the same weights on the device and with the type of a tensor."""
+        return self.with_arrays(None if each is None else each.to(tensor) for each in self.arrays())
 
     def samples(self, first: int, count: int) -> Self:
         """Return weights of ``count`` samples, starting at ``first``; the values still use all samples."""
@@ -163,10 +168,11 @@ class PairWeigh:
         """
         examples = max(1, self.at_once // len(log_w))
         parts = [self._weights(part, values=values) for part in torch.split(log_w.detach(), examples, dim=1)]
-        return parts[0] if len(parts) == 1 else RowWeights.joined(parts)
+        whole = parts[0] if len(parts) == 1 else RowWeights.joined(parts)
+        return whole if has_float64(log_w.device) else whole.like(log_w)
 
     def _weights(self, log_w: Tensor, *, values: bool) -> RowWeights:
-        log_w = log_w.double()
+        log_w = widened(log_w)
         objectives = dict.fromkeys(pair.objective for pair in self.pairs)
         terms = {objective: terms_at(objective, log_w, self.noise) for objective in objectives}
         if self.kl_weight != 1.0:

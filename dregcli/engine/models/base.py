@@ -16,8 +16,9 @@ from dregcli.engine.execution.batch import Batch, chunks
 from dregcli.engine.execution.gaussian_batch import GaussianBatch
 from dregcli.engine.hamiltonian import Target, WhitenedLikelihood
 from dregcli.engine.pairs import Pair
-from dregcli.engine.prior_rule import PriorRule
+from dregcli.engine.prior_rule import FIXED_PRIOR, PriorRule
 from dregcli.engine.rows import PLAIN_ROWS, Rows
+from dregcli.engine.wide import widened
 from dregcli.engine.words import word_of
 from dregcli.errors import Fault, SpecError
 
@@ -124,7 +125,7 @@ class Model(nn.Module, ABC):
 
     def no_prior_path(self, rule: PriorRule) -> str | None:
         """Return why theta's gradient cannot go along samples of the prior; None if it can."""
-        return "the model's prior has no parameters to learn."
+        return FIXED_PRIOR
 
     @property
     def no_shared_batch(self) -> str | None:
@@ -274,7 +275,7 @@ class GaussianModel(Model):
 
     def posterior_means(self, pixels: Tensor, draws: Noise) -> Tensor:
         """Return q's means, shape (B, Z), float64; no draw is needed."""
-        return self.posterior(pixels).loc.double()
+        return widened(self.posterior(pixels).loc)
 
     @torch.no_grad()
     def dream(self, pixels: Tensor, draws: DreamNoise) -> Dreams:

@@ -10,6 +10,7 @@ from dregcli.engine.diagonal_gaussian import LOG_2PI, DiagonalGaussian, Latents,
 from dregcli.engine.models.amortised import AmortisedPosterior
 from dregcli.engine.models.networks import network
 from dregcli.engine.rows import PLAIN_ROWS, Rows
+from dregcli.engine.wide import widened
 
 
 class LinearGaussian(AmortisedPosterior):
@@ -74,9 +75,9 @@ class LinearGaussian(AmortisedPosterior):
 
         The matrix inversion and determinant lemmas are used, so that only a Z x Z matrix is factorised.
         """
-        weight, bias = self._linear.weight.double(), self._linear.bias.double()
-        unit, variance = self.unit.double(), torch.exp(2.0 * self.log_noise.double())
-        residual = pixels.double() / unit - bias
+        weight, bias = widened(self._linear.weight), widened(self._linear.bias)
+        unit, variance = widened(self.unit), torch.exp(2.0 * widened(self.log_noise))
+        residual = widened(pixels) / unit - bias
         dimensions, latents = weight.shape
         linalg: Any = torch.linalg  # torch.linalg has no types
         inner = torch.eye(latents, dtype=torch.float64, device=weight.device) + weight.T @ weight / variance

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.weights import normalised
+from dregcli.engine.wide import widened
 
 _HALVINGS: Final = 50
 """Largest number of halvings of a search. The first point may be tiny: about one over the log-weights' spread."""
@@ -31,7 +32,7 @@ def equal_rises(log_w: Tensor, parts: int) -> list[float]:
 
     Reference: the schedule ``moments`` of Brekelmans et al., arXiv 2007.00642.
     """
-    log_w = log_w.double()
+    log_w = widened(log_w)
     log_w = log_w[:, torch.isfinite(log_w).all(dim=0)]
     if not log_w.numel():
         return [j / parts for j in range(1, parts)]

@@ -11,6 +11,7 @@ from dregcli.engine.optimisation.adam import Adam
 from dregcli.engine.optimisation.averaging import WeightAverage
 from dregcli.engine.optimisation.by_name import Optimizer, OptimizerWord, parse_optimizer
 from dregcli.engine.optimisation.schedules import Schedule, parse_schedule, warm_up_factor
+from dregcli.engine.wide import widened
 from dregcli.names import OptimizerName
 
 __all__ = ["Adam", "Optimisation", "Optimizer", "OptimizerWord", "Updates", "parse_optimizer", "parse_schedule"]
@@ -102,7 +103,7 @@ class Updates:
         """Return a rate as its optimizer reads it. torch's fused step reads float32 on a GPU."""
         if not self._how.varies or not self._how.optimizer.can_be_recorded:
             return lr
-        dtype = torch.float32 if broken.is_cuda else torch.float64
+        dtype = torch.float64 if broken.device.type == "cpu" else torch.float32
         return torch.full((), lr, dtype=dtype, device=broken.device)
 
     @property
@@ -135,7 +136,7 @@ class Updates:
         As ``torch.nn.utils.clip_grad_norm_``, over all parameters together.
         """
         assert self._how.grad_clip is not None
-        squares = torch.stack([torch.linalg.vector_norm(each) for each in gradients.values()]).double().square_()
+        squares = widened(torch.stack([torch.linalg.vector_norm(each) for each in gradients.values()])).square_()
         norm = squares.sum().sqrt_()
         factor: Tensor = (self._how.grad_clip / (norm + 1e-6)).clamp(max=1.0)
         limited = {name: each * factor.to(each.dtype) for name, each in gradients.items()}

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from dregcli.engine.wide import has_float64
+
 
 class WeightAverage:
     """The exponential moving average of the weights after each step.
@@ -25,7 +27,8 @@ class WeightAverage:
         self._decay = decay
         self._broken = broken
         self._averages = {name: each.detach().clone() for name, each in parameters.items()}
-        self._weight = torch.zeros((), dtype=torch.float64, device=broken.device)
+        dtype = torch.float64 if has_float64(broken.device) else torch.float32
+        self._weight = torch.zeros((), dtype=dtype, device=broken.device)
 
     def set_step(self, step: int) -> None:
         """Prepare the step with this number (from 0); a step that is recorded reads no number of the host."""

@@ -23,6 +23,7 @@ from dregcli.engine.programs.row_pass import (
     ProgramRowPass,
     score_sums,
 )
+from dregcli.engine.wide import widened
 from dregcli.names import Precision
 
 LATENT_NUMBERS = 2**24
@@ -166,7 +167,7 @@ class ProgramBatch:
                     log_p = joint.log_joint
                 found[first + start : first + start + number] = log_p - log_q[part]
                 of_p = torch.stack([joint.log_priors[name] for name in values])
-                ratios = (of_q[:, part] - of_p).double().sum(1)
+                ratios = widened(of_q[:, part] - of_p).sum(1)
                 total = ratios if total is None else total + ratios
         assert total is not None
         return found, total / self.draws.k

@@ -24,6 +24,7 @@ from dregcli.engine.programs.contract import Draw
 from dregcli.engine.programs.densities import require_densities, require_unchanged, versions
 from dregcli.engine.programs.normals import from_normals
 from dregcli.engine.programs.uniforms import from_uniforms
+from dregcli.engine.replay import forked
 from dregcli.errors import Fault, SpecError
 
 
@@ -204,7 +205,7 @@ class _Drawing:
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Generator[None]:
     """Make torch's global generators start at a seed inside the block; afterwards restore their state."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with forked([] if device.type == "cpu" else [device]):
         seed_generators(seed, device)
         yield
 
@@ -218,3 +219,5 @@ def seed_generators(seed: int, device: torch.device) -> None:
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)

@@ -11,6 +11,7 @@ from dregcli.engine.draws import LatentNoise
 from dregcli.engine.programs.contract import Draw
 from dregcli.engine.programs.families import mean_or_none, words_of
 from dregcli.engine.programs.latents import Latents, Posterior, draw_latents
+from dregcli.engine.wide import widened
 
 Distributions = Mapping[str, Distribution]
 
@@ -43,7 +44,7 @@ def stacked_means(distributions: Distributions, examples: int) -> Tensor | None:
     for q in distributions.values():
         if (mean := mean_or_none(q)) is None:
             return None
-        found.append(mean.reshape(examples, -1).double())
+        found.append(widened(mean.reshape(examples, -1)))
     return torch.cat(found, dim=1)
 
 
@@ -70,7 +71,7 @@ def exact_kl(posterior: Distributions, priors: Distributions, examples: int) -> 
             return None
         if found.numel() != examples:
             return None
-        each_latent.append(found.reshape(examples).double())
+        each_latent.append(widened(found.reshape(examples)))
     return torch.stack(each_latent)
 
 

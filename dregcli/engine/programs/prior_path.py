@@ -19,7 +19,7 @@ from torch.distributions import Distribution, Normal
 
 from dregcli.engine.located import Located
 from dregcli.engine.posteriors import Step, Unfolded
-from dregcli.engine.prior_rule import PriorRule
+from dregcli.engine.prior_rule import FIXED_PRIOR, PriorRule
 from dregcli.engine.programs.densities import JointRun
 from dregcli.engine.programs.families import innermost, scale_or_none, words_of
 from dregcli.engine.programs.latents import Latents
@@ -149,7 +149,7 @@ class LearnedPriors:
         """Return why no gradient can go along the priors' samples; None if it can."""
         learned = {name: each for name, each in self.by_latent.items() if each.parameters}
         if not learned:
-            return "the model's prior has no parameters to learn."
+            return FIXED_PRIOR
         able = {name: each for name, each in learned.items() if name not in self.discrete}
         if not able:
             return f"the prior of {', '.join(map(repr, learned))} is discrete, so that its samples cannot move."

@@ -51,16 +51,20 @@ def test_more_ranks_than_parts_are_refused_with_a_way_out(monkeypatch: pytest.Mo
         rank, size = 1, 3
 
     group: Any = Three()
-    assert shared(Execution(), Shard.SAMPLES, k=16, batch_size=1) == Execution()
+    assert shared(Execution(), Shard.SAMPLES, device="cpu", k=16, batch_size=1) == Execution()
     monkeypatch.setattr(ranks, "_joined", group)
-    shares = shared(Execution(), Shard.SAMPLES, k=33, batch_size=1).shards
+    shares = shared(Execution(), Shard.SAMPLES, device="cpu", k=33, batch_size=1).shards
     assert shares is not None
     assert shares.own(k=33, examples=1) == (range(16, 32), range(1))
     with pytest.raises(SpecError, match="k: 3 ranks need at least 3 blocks of 16 samples, which K=32") as raised:
-        shared(Execution(), Shard.SAMPLES, k=32, batch_size=64)
+        shared(Execution(), Shard.SAMPLES, device="cpu", k=32, batch_size=64)
     assert "--shard batch" in str(raised.value)
     with pytest.raises(SpecError, match="batch-size: 3 ranks need at least 3 examples per step, got 2"):
-        shared(Execution(), Shard.BATCH, k=64, batch_size=2)
+        shared(Execution(), Shard.BATCH, device="cpu", k=64, batch_size=2)
+    for word in ("cuda:1", "mps"):
+        with pytest.raises(SpecError, match=f"device: 3 ranks cannot train on '{word}' together") as raised:
+            shared(Execution(), Shard.SAMPLES, device=word, k=64, batch_size=3)
+        assert "--device cuda" in str(raised.value)
 
 
 def test_ranks_train_one_run_after_the_other_and_only_here(monkeypatch: pytest.MonkeyPatch) -> None:

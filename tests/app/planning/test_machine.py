@@ -62,6 +62,33 @@ def test_a_gpu_is_given_larger_work() -> None:
     assert compile_pays(compile_saves(rows=2048 * 10**6, device="cuda", **rows))
 
 
+def test_the_number_of_a_gpu_changes_no_decision() -> None:
+    for outputs in (2048 * 784, 32768 * 784):
+        assert auto_backward(outputs=outputs, device="cuda:1") is auto_backward(outputs=outputs, device="cuda")
+    rows = {"rows": 2048 * 10**6, "rows_at_once": 2048, "outputs": 784}
+    assert compile_saves(device="cuda:1", **rows) == compile_saves(device="cuda", **rows) > 0.0
+
+
+def test_a_gpu_without_float64_is_given_dense_steps_and_says_so() -> None:
+    assert auto_backward(outputs=32768 * 784, device="mps") is Backward.DENSE
+    assert machine.auto_precision(outputs=2**30, device="mps") is Precision.FLOAT32
+    assert compile_saves(rows=10**9, rows_at_once=2048, outputs=784, device="mps") == 0.0
+    assert machine.memory_at_hand("mps") > 0
+    assert "only float32" in (machine.device_warning("mps") or "")
+    assert machine.device_warning("cuda:1") is machine.device_warning("cpu") is None
+    (fault,) = machine.float64_faults("backward", "mps", "rows are screened in", "--backward dense")
+    assert str(fault) == "backward: 'mps' has only float32, but rows are screened in float64: use --backward dense."
+    assert machine.float64_faults("backward", "cuda", "rows are screened in", "--backward dense") == []
+
+
+def test_runs_that_are_trained_at_once_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_free", lambda device: 12 * GIB)
+    assert machine.memory_at_hand("cpu") == 12 * GIB
+    with machine.sharing_memory(4):
+        assert machine.memory_at_hand("cpu") == 3 * GIB
+    assert machine.memory_at_hand("cpu") == 12 * GIB
+
+
 def test_what_compilation_saves() -> None:
     rows = 64 * 32
     saves = partial(compile_saves, device="cpu")

@@ -512,7 +512,7 @@ def test_an_interrupted_training_goes_on(capsys, monkeypatch, store: RunStore) -
                 "detect: must be greater than 0 and at most 1, got 0.0.",
                 "max-batches: must be a whole number, at least 48, got 3.",
                 "max-seconds: must be greater than 0, got 0.0.",
-                "device: must be auto, cpu or cuda, got 'tpu'.",
+                "device: must be auto, cpu, cuda, cuda:N or mps, got 'tpu'.",
                 "checkpoint: must be last, best or a step, got 'newest'.",
                 "objective: no objective is called 'iwi'. Did you mean 'iwae'?",
                 "estimator: no estimator is called 'foo'.",

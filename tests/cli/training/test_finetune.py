@@ -319,7 +319,7 @@ def test_its_spec_repeats_it_and_keeps_to_its_parent(capsys, store, parent: Run)
         (("p", "--objective", "rws", "--estimator", "stl"), 2, ["estimator: ", "finetune-encoder --help"]),
         (("p", "--objective", "jvi", "--k", 1), 2, ["k: "]),
         (("p", "--batch-size", 9999), 2, ["batch-size: must be at most the 1297"]),
-        (("p", "--device", "tpu"), 2, ["device: must be auto, cpu or cuda"]),
+        (("p", "--device", "tpu"), 2, ["device: must be auto, cpu, cuda, cuda:N or mps"]),
         (("p", "--name", "../x"), 2, ["../x"]),
         (("p", "--hidden", "9"), 2, ["--hidden"]),
         ((), 2, ["RUN"]),

@@ -7,6 +7,7 @@ import pytest
 
 from dregcli.specs.run import spelt_out
 from tests.support.cli import SMALL, run
+from tests.support.own_models import MODEL, write_model
 
 
 @pytest.mark.parametrize(
@@ -82,3 +83,29 @@ def test_the_schema_is_json(capsys) -> None:
         printed = run(capsys, "spec", "schema", *flags).out
         assert "properties" in json.loads(printed)
         assert run(capsys, "spec", "schema", *flags, "--json").out == printed
+
+
+def test_ranks_cannot_share_the_examples_of_a_model_that_draws_for_all_of_them_at_once(capsys, tmp_path) -> None:
+    dropped = MODEL.replace(
+        "nn.Linear(pixels, 2 * latent_dim)", "nn.Sequential(nn.Dropout(0.5), nn.Linear(pixels, 4))"
+    )
+    file = write_model(tmp_path / "models", dropped)
+    command = ("train", "--model", f"{file}:TinyVae", "--print-config")
+    assert run(capsys, *command).code == 0
+    refused = run(capsys, *command, "--shard", "batch")
+    assert refused.code == 2
+    assert "shard: the model draws random numbers, such as dropout's" in refused.err
+    assert "Use --shard samples." in refused.err
+
+
+def test_a_device_without_float64_is_refused_where_that_is_needed(capsys) -> None:
+    for command in (
+        ("bias-check",),
+        ("variance",),
+        ("eval", "r", "--method", "ais"),
+        ("eval", "r", "--noise", "sobol"),
+    ):
+        refused = run(capsys, *command, "--device", "mps")
+        assert refused.code == 2, refused.err
+        assert "'mps' has only float32, but" in refused.err
+        assert "--device cpu" in refused.err

@@ -101,6 +101,8 @@ TRAIN = ("train", *SMALL, "--final-eval", "none", "--prior-gradient")
     ("arguments", "message"),
     [
         ((*TRAIN, "gdreg"), f"prior-gradient: {NO_PATH}. Use --prior-gradient score."),
+        ((*TRAIN, "gdreg", "--print-config"), f"prior-gradient: {NO_PATH}. Use --prior-gradient score."),
+        ((*TRAIN, "blend", "--dry-run"), f"prior-gradient: {NO_PATH}. Use --prior-gradient score."),
         ((*TRAIN, "nope"), "prior-gradient: must be auto, score, gdreg or blend, got 'nope'."),
         ((*TRAIN, "blend", "--seeds", "0-2"), f"prior-gradient: {NO_PATH}. Use --prior-gradient score."),
         (

@@ -123,7 +123,7 @@ def test_all_faults_are_told_at_once(capsys, tmp_path) -> None:
         (("--steps", 3, "--epochs", 1), 2, "not both"),
         (("--preset", "papr"), 2, "Did you mean 'paper'?"),
         (("--name", "../x"), 2, "../x"),
-        (("--device", "tpu"), 2, "device: must be auto, cpu or cuda"),
+        (("--device", "tpu"), 2, "device: must be auto, cpu, cuda, cuda:N or mps"),
         (("--resume", "nothing"), 13, "nothing"),
         (("--nonsense",), 2, "--nonsense"),
         (("--k", "many"), 2, "k: must be a whole number, got 'many'"),

@@ -17,6 +17,7 @@ from typing import Any, Final
 from dregcli.app.studies.messages import Gone, Message
 from dregcli.app.studies.ray.task import Box, train
 from dregcli.app.studies.worker import Order
+from dregcli.devices import DeviceKind
 from dregcli.errors import ClusterError
 from dregcli.filesystem import write_errors
 from dregcli.specs.run import RunSpec
@@ -207,7 +208,7 @@ class Task:
 
 def needs(spec: RunSpec) -> Mapping[str, int]:
     """Return what a run needs of a node: as many CPUs as it has threads, and a GPU if it is trained on one."""
-    return {"num_cpus": spec.threads or 1, "num_gpus": int(spec.device.startswith("cuda"))}
+    return {"num_cpus": spec.threads or 1, "num_gpus": int(spec.device == DeviceKind.CUDA)}
 
 
 def _error(error: ClusterError) -> Message:

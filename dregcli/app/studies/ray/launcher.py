@@ -14,7 +14,7 @@ from dregcli.app.studies.ray.cluster import Tasks, connected, marked, needs
 from dregcli.app.studies.request import TrainRequest
 from dregcli.app.studies.side_by_side import carried_out
 from dregcli.app.studies.worker import Order, Outcome
-from dregcli.engine.device import Device
+from dregcli.devices import DeviceKind
 from dregcli.errors import Fault
 from dregcli.specs.run import RunSpec
 from dregcli.store.runs import RunStore
@@ -41,9 +41,9 @@ class Ray:
         """See ``Elsewhere``: a task takes one CPU of the cluster, whichever machine the command is typed on."""
         return 1
 
-    def device(self, request: TrainRequest) -> Device:
+    def device(self, request: TrainRequest) -> str:
         """See ``Elsewhere``: a task takes a GPU of the cluster only if the command asks for one."""
-        return "cpu"
+        return DeviceKind.CPU
 
     def previewed(self, specs: Sequence[RunSpec], request: TrainRequest, store: RunStore) -> list[str]:
         """See ``Elsewhere``."""

@@ -21,7 +21,7 @@ from dregcli.app.studies.slurm.submitted import still_queued, subject
 from dregcli.app.studies.slurm.task import run_task
 from dregcli.app.studies.worker import Order, Outcome
 from dregcli.commands import command, quoted
-from dregcli.engine.device import Device
+from dregcli.devices import DeviceKind
 from dregcli.errors import ClusterError, Fault
 from dregcli.filesystem import discard
 from dregcli.specs.run import RunSpec
@@ -55,9 +55,9 @@ class Slurm:
         """See ``Elsewhere``: a run has as many threads as its job has cores."""
         return parse(request.slurm)[0].get("cpus_per_task", 1)
 
-    def device(self, request: TrainRequest) -> Device:
+    def device(self, request: TrainRequest) -> str:
         """See ``Elsewhere``: a run is on a GPU if its job has one."""
-        return "cuda" if asks_for_gpu(parse(request.slurm)[0]) else "cpu"
+        return DeviceKind.CUDA if asks_for_gpu(parse(request.slurm)[0]) else DeviceKind.CPU
 
     def previewed(self, specs: Sequence[RunSpec], request: TrainRequest, store: RunStore) -> list[str]:
         """See ``Elsewhere``."""
@@ -129,7 +129,7 @@ def _submit(store: RunStore, orders: Sequence[Order], request: TrainRequest) -> 
 def _parameters(specs: Sequence[RunSpec], request: TrainRequest) -> dict[str, Any]:
     """Return submitit's parameters for the jobs of these runs."""
     settings, _ = parse(request.slurm)
-    threads, gpu = max(spec.threads or 1 for spec in specs), any(spec.device == "cuda" for spec in specs)
+    threads, gpu = max(spec.threads or 1 for spec in specs), any(spec.device == DeviceKind.CUDA for spec in specs)
     return of_submitit(settings, at_once=request.at_once, threads=threads, gpu=gpu)
 
 
@@ -144,7 +144,7 @@ def _warn(listener: Listener, orders: Sequence[Order], settings: Mapping[str, An
                 f"the {name} are in {folder.absolute()}, which other hosts may not see; a study on a cluster needs a "
                 f"folder that all hosts share: --{name}-dir FOLDER"
             )
-    if asks_for_gpu(settings) and all(order.spec.device == "cpu" for order in orders):
+    if asks_for_gpu(settings) and all(order.spec.device == DeviceKind.CPU for order in orders):
         listener.warn("the jobs ask for a GPU, but --device cpu leaves it idle")
     threads = max(order.spec.threads or 1 for order in orders)
     if threads > settings.get("cpus_per_task", threads):
