@@ -86,14 +86,14 @@ class Randomness:
     def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
         self.seed = seed
         self.device = torch.device(device)
-        self._generators: dict[int, torch.Generator] = {}  # by thread
+        self._of_threads: dict[int, torch.Generator] = {}  # by thread
 
     def generator(self, stream: Stream, step: int = 0, block: int = 0) -> torch.Generator:
         """Return the generator, seeded at an address. All calls of a thread share one: draw before the next call."""
         thread = threading.get_ident()
-        if thread not in self._generators:
-            self._generators[thread] = torch.Generator(device=self.device)
-        return self._generators[thread].manual_seed(address(self.seed, stream, step, block))
+        if thread not in self._of_threads:
+            self._of_threads[thread] = torch.Generator(device=self.device)
+        return self._of_threads[thread].manual_seed(address(self.seed, stream, step, block))
 
     def uniform(self, stream: Stream, step: int, *shape: int) -> Tensor:
         """Draw uniform numbers in [0, 1), float32."""
