@@ -158,6 +158,17 @@ def _with_deltas(inputs: Tensor, record: Any) -> Tensor:
 _APPLY: Any = tape._TapedLinear.apply  # pyright: ignore[reportPrivateUsage]
 
 
+def _with_slopes(inputs: Tensor, record: Any, likelihood: Any, pixels: Tensor) -> Tensor:
+    """Apply a taped last layer with its likelihood, and give it the derivative that a backward pass would."""
+    found = _APPLY_LIKELIHOOD(inputs, record, likelihood, pixels)
+    record.delta = inputs.new_empty(*inputs.shape[:-1], record.layer.out_features).detach()
+    record.times = torch.ones_like(found.detach())
+    return found
+
+
+_APPLY_LIKELIHOOD: Any = tape._TapedLikelihood.apply  # pyright: ignore[reportPrivateUsage]
+
+
 def _itself(module: nn.Module) -> nn.Module:
     return module
 
@@ -181,6 +192,7 @@ _STUBS: dict[str, Any] = {
     "torch.nn.Module.double": _itself,
     "torch.random.fork_rng": _no_context,
     "dregcli.engine.tape._TapedLinear.apply": _with_deltas,
+    "dregcli.engine.tape._TapedLikelihood.apply": _with_slopes,
     "dregcli.engine.captured.MovedRandomness.move": _nothing,
     "dregcli.engine.programs.latents.seed_generators": _nothing,
     "dregcli.engine.programs.trial._draws_itself": _draws_nothing,
