@@ -14,6 +14,7 @@ from dregcli.engine.execution.tempered import TemperedBatch
 from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.models.base import Model
 from dregcli.engine.objectives import Objective
+from dregcli.engine.outer import Stacked, dense
 from dregcli.engine.pairs import Pair
 from dregcli.engine.prior_rule import RULES, PriorRule
 from dregcli.engine.weights import log_mean_exp
@@ -209,6 +210,13 @@ class Step:
     def each(
         self, pairs: tuple[Pair, ...], *, train_model: bool, rules: Sequence[PriorRule | None] | None = None
     ) -> tuple[Named, Named]:
+        """Compute gradients of several pairs as ``stacked`` does, all of them as tensors, (P, ...) each."""
+        model, posterior = self.stacked(pairs, train_model=train_model, rules=rules)
+        return model, dense(posterior)
+
+    def stacked(
+        self, pairs: tuple[Pair, ...], *, train_model: bool, rules: Sequence[PriorRule | None] | None = None
+    ) -> tuple[Named, Stacked]:
         """Compute gradients of several pairs on the same samples; gradients computed earlier do not change.
 
         Args:
@@ -244,7 +252,7 @@ class Step:
             asleep = self._sleep_gradient()
             posterior = {
                 name: each + torch.stack([share * asleep[name] for share in shares])
-                for name, each in posterior.items()
+                for name, each in dense(posterior).items()
             }
         return model, posterior
 
