@@ -1,6 +1,6 @@
 """Gradients of one batch: a pair's row weights, an executor's sums, and the pass through the encoder."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -191,7 +191,7 @@ class Step:
         rows = self._evaluated(PairWeigh((pair,), train_model, mixed=self._batch.mixed, rules=(self._rule,)))
         sums = rows.sums(rows.weights)
         if train_model and pair.keeps_theta:
-            self._theta[pair.objective, self._rule] = sums.model[0]
+            self._keep({(pair.objective, self._rule): sums.model[0]})
         # A posterior without parameters to train has no gradient.
         gradient, *slopes = self._batch.through_posterior(sums.posterior) or [{}]
         if share := pair.objective.dreams:
@@ -234,6 +234,7 @@ class Step:
         """
         self._model.require_pairs(pairs)
         treated = (self._rule,) if rules is None else tuple(rules)
+        self._share(pairs)
         known = frozenset(self._theta)
         weigh = PairWeigh(pairs, train_model, learning=False, known=known, mixed=self._batch.mixed, rules=treated)
         rows = self._evaluated(weigh)
@@ -244,7 +245,7 @@ class Step:
         gradients = {**self._theta, **dict(computed)}
         # A pair that leaves samples out has another theta than the other pairs of its objective.
         kept = {pair.objective for pair in pairs if pair.keeps_theta}
-        self._theta |= {each: gradients[each] for each in wanted if each[0] in kept}
+        self._keep({each: gradients[each] for each in wanted if each[0] in kept})
         found = [gradients[each] for each in wanted]
         model = {name: torch.stack([each[name] for each in found]) for name in (found[0] if found else ())}
         posterior = self._batch.stacked_through_posterior(sums.posterior)
@@ -255,6 +256,18 @@ class Step:
                 for name, each in dense(posterior).items()
             }
         return model, posterior
+
+    def _keep(self, gradients: Mapping[tuple[Objective, PriorRule | None], Named]) -> None:
+        """Keep theta's gradients, which some objectives share."""
+        for (objective, rule), each in gradients.items():
+            self._theta |= {(objective, rule): each, (objective.of_theta, rule): each}
+
+    def _share(self, pairs: Iterable[Pair]) -> None:
+        """Let objectives have gradients of theta that were computed for another one with the same weights."""
+        for objective in {pair.objective for pair in pairs if pair.keeps_theta}:
+            self._theta |= {
+                (objective, rule): each for (other, rule), each in self._theta.items() if other == objective.of_theta
+            }
 
 
 def _slope(gradient: Named, derivative: Named) -> Tensor:

@@ -141,6 +141,11 @@ class Objective(ABC):
         return 0.0
 
     @property
+    def of_theta(self) -> "Objective":
+        """The objective whose weights of theta it has: itself, unless phi alone follows it."""
+        return self
+
+    @property
     def fitted_names(self) -> tuple[str, ...]:
         """The names of the numbers that are fitted to log-weights; most objectives have none."""
         return ()

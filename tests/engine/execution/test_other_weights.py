@@ -14,6 +14,7 @@ from dregcli.engine.execution.screened import _Kept
 from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.gradients import Step
 from dregcli.engine.pairs import Pair, all_pairs, resolve_pair
+from dregcli.engine.tape import RowTape
 from dregcli.names import Backward, Precision
 from tests.support import screened_batch
 from tests.support.dense import dense_gradients
@@ -95,6 +96,30 @@ def test_a_steps_gradients_stay_what_they_are(execution: Execution) -> None:
     step.each(tracked, train_model=True)
     assert off_gradients(found, alone, 0.0) == {}
     assert off_gradients(step.gradients(pair), alone, 0.0) == {}
+
+
+def test_objectives_with_the_same_weights_of_theta_share_its_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In any order; the ELBO has other weights."""
+    model, pixels, noise = subject("vae")
+    contracted: list[int] = []
+    contract = RowTape.contract
+
+    def counted(self: RowTape, *given, **named) -> list[Tensor]:
+        contracted.append(1)
+        return contract(self, *given, **named)
+
+    monkeypatch.setattr(RowTape, "contract", counted)
+    words = (("iwae", "dreg"), ("rws", "dreg"), ("piwae", "stl"), ("elbo", "stl"))
+    iwae, rws, piwae, elbo = (resolve_pair(*each, K) for each in words)
+    for first in (iwae, rws):
+        step = Step(model, pixels, drawn(noise), Execution())
+        alone = step.gradients(first)
+        contracted.clear()
+        theta, _ = step.each((rws, piwae, iwae), train_model=True)
+        assert not contracted
+        assert all(torch.equal(each, alone.model[name].expand(3, *each.shape[1:])) for name, each in theta.items())
+        step.each((rws, elbo), train_model=True)
+        assert len(contracted) == 1
 
 
 @executions
