@@ -97,8 +97,8 @@ class EveryRow:
         """Sum over samples: one product of matrices for each example."""
         # Torch's einsum would copy the matrices of each example by themselves.
         by_example = values.reshape(*values.shape[:2], -1).transpose(0, 1).contiguous()
-        products = torch.bmm(weights.permute(2, 0, 1).contiguous(), by_example)
-        return products.transpose(0, 1).unflatten(2, values.shape[2:]) if values.ndim > 2 else products[..., 0].mT
+        products = torch.bmm(weights.permute(2, 0, 1).contiguous(), by_example).transpose(0, 1)
+        return products.reshape(*products.shape[:2], *values.shape[2:])
 
 
 @dataclass(frozen=True)

@@ -159,9 +159,11 @@ class GaussianBatch:
         layers = linear_nodes(outputs)
         of_layers = {leaf for each in layers for leaf in (each.weight, each.bias)}
         others = [each for each in phi.values() if each not in of_layers]
+        # torch's types allow tensors alone, or edges alone.
+        ends: list[Any] = [*(each.outputs for each in layers), *others]
         found = torch.autograd.grad(
             outputs,
-            [*(each.outputs for each in layers), *others],
+            ends,
             list(gradients.values()),
             retain_graph=True,
             is_grads_batched=True,

@@ -167,11 +167,11 @@ class ScreenedRows:
             self.log_w, self.weights = self._first, weights
             return
         del weights  # free them before arrays of the same size are made
-        kept, exact = self._kept, self._exact()
+        kept, of_kept = self._kept, self._exact()
         if kept.known:  # the weights must not depend on rows that are known but not kept
             there = kept.inverse != 0.0
-            kept, exact = _Kept(kept.k[there], kept.b[there], kept.inverse[there]), exact[there]
-        self.log_w = mixed_log_weights(self._first, kept.k, kept.b, exact, kept.inverse)
+            kept, of_kept = _Kept(kept.k[there], kept.b[there], kept.inverse[there]), of_kept[there]
+        self.log_w = mixed_log_weights(self._first, kept.k, kept.b, of_kept, kept.inverse)
         self.weights = self._corrected(weigh)
 
     def _chosen(self, weights: RowWeights) -> _Kept:

@@ -66,7 +66,7 @@ def _values(
         size.append((inputs - 1) * step - 2 * pad + spread * (width - 1) + more + 1)
     # Not matmul, which would copy the inputs, since the weight requires a gradient.
     columns = torch.bmm(weight.detach().flatten(1).mT.expand(len(input), -1, -1), input.flatten(2))
-    found = torch.nn.functional.fold(columns, size, list(kernel), dilation, padding, stride)
+    found = torch.nn.functional.fold(columns, tuple(size), tuple(kernel), dilation, padding, stride)
     return found if bias is None else found.add_(bias.view(-1, 1, 1))
 
 
