@@ -143,12 +143,12 @@ def _group_moments(vectors: Tensor, weights: Tensor) -> tuple[Tensor, Tensor | N
     Returns:
         (M, n) each; no squared deviations of one vector.
     """
-    first = vectors[0].clone()
-    if len(vectors) == 1:
-        return first.expand(len(weights), -1), None
     # Relative to the first vector, so that a coordinate that never varies has exactly no variance.
-    vectors -= first
-    total = weights.sum(dim=1, keepdim=True)
-    moved = (weights @ vectors).div_(total)
-    squares = (weights @ vectors.square_()).addcmul_(moved.square(), total, value=-1.0)
+    first, others = vectors[0], vectors[1:]
+    if not len(others):
+        return first.expand(len(weights), -1), None
+    others -= first
+    total, weights = weights.sum(dim=1, keepdim=True), weights[:, 1:]
+    moved = (weights @ others).div_(total)
+    squares = (weights @ others.square_()).addcmul_(moved.square(), total, value=-1.0)
     return moved.add_(first), squares
