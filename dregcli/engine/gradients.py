@@ -1,6 +1,6 @@
 """Gradients of one batch: a pair's row weights, an executor's sums, and the pass through the encoder."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -14,6 +14,7 @@ from dregcli.engine.execution.tempered import TemperedBatch
 from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.models.base import Model
 from dregcli.engine.objectives import Objective
+from dregcli.engine.outer import Stacked, dense
 from dregcli.engine.pairs import Pair
 from dregcli.engine.prior_rule import RULES, PriorRule
 from dregcli.engine.weights import log_mean_exp
@@ -201,7 +202,7 @@ class Step:
         rows = self._evaluated(PairWeigh((pair,), train_model, mixed=self._batch.mixed, rules=(self._rule,)))
         sums = rows.sums(rows.weights)
         if train_model and pair.keeps_theta:
-            self._theta[pair.objective, self._rule] = sums.model[0]
+            self._keep({(pair.objective, self._rule): sums.model[0]})
         # A posterior without parameters to train has no gradient.
         gradient, *slopes = self._batch.through_posterior(sums.posterior) or [{}]
         if share := pair.objective.dreams:
@@ -220,6 +221,13 @@ class Step:
     def each(
         self, pairs: tuple[Pair, ...], *, train_model: bool, rules: Sequence[PriorRule | None] | None = None
     ) -> tuple[Named, Named]:
+        """Compute gradients of several pairs as ``stacked`` does, all of them as tensors, (P, ...) each."""
+        model, posterior = self.stacked(pairs, train_model=train_model, rules=rules)
+        return model, dense(posterior)
+
+    def stacked(
+        self, pairs: tuple[Pair, ...], *, train_model: bool, rules: Sequence[PriorRule | None] | None = None
+    ) -> tuple[Named, Stacked]:
         """Compute gradients of several pairs on the same samples; gradients computed earlier do not change.
 
         Args:
@@ -237,6 +245,7 @@ class Step:
         """
         self._model.require_pairs(pairs)
         treated = (self._rule,) if rules is None else tuple(rules)
+        self._share(pairs)
         known = frozenset(self._theta)
         weigh = PairWeigh(pairs, train_model, learning=False, known=known, mixed=self._batch.mixed, rules=treated)
         rows = self._evaluated(weigh)
@@ -247,7 +256,7 @@ class Step:
         gradients = {**self._theta, **dict(computed)}
         # A pair that leaves samples out has another theta than the other pairs of its objective.
         kept = {pair.objective for pair in pairs if pair.keeps_theta}
-        self._theta |= {each: gradients[each] for each in wanted if each[0] in kept}
+        self._keep({each: gradients[each] for each in wanted if each[0] in kept})
         found = [gradients[each] for each in wanted]
         model = {name: torch.stack([each[name] for each in found]) for name in (found[0] if found else ())}
         posterior = self._batch.stacked_through_posterior(sums.posterior)
@@ -255,9 +264,21 @@ class Step:
             asleep = self._sleep_gradient()
             posterior = {
                 name: each + torch.stack([share * asleep[name] for share in shares])
-                for name, each in posterior.items()
+                for name, each in dense(posterior).items()
             }
         return model, posterior
+
+    def _keep(self, gradients: Mapping[tuple[Objective, PriorRule | None], Named]) -> None:
+        """Keep theta's gradients, which some objectives share."""
+        for (objective, rule), each in gradients.items():
+            self._theta |= {(objective, rule): each, (objective.of_theta, rule): each}
+
+    def _share(self, pairs: Iterable[Pair]) -> None:
+        """Let objectives have gradients of theta that were computed for another one with the same weights."""
+        for objective in {pair.objective for pair in pairs if pair.keeps_theta}:
+            self._theta |= {
+                (objective, rule): each for (other, rule), each in self._theta.items() if other == objective.of_theta
+            }
 
 
 def _slope(gradient: Named, derivative: Named) -> Tensor:

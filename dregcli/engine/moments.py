@@ -4,7 +4,7 @@ Deviations are from the running mean, and groups are merged by the method of Cha
 two sums of squares would lose the variance of a coordinate that hardly varies about a large mean.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -16,6 +16,12 @@ _WEIGHTS = "weights"
 
 _BLOCK = 2**16
 """Coordinates that are processed at once. After the first pass over them, later passes find them in the cache."""
+
+
+def blocks(count: int, whole: int = 1) -> list[slice]:
+    """Return blocks of ``count`` coordinates that are processed at once, cut at multiples of ``whole``."""
+    size = max(1, _BLOCK // whole) * whole
+    return [slice(first, min(first + size, count)) for first in range(0, count, size)]
 
 
 def _merge(mean: Tensor, squares: Tensor, deviation: Tensor, *, share: float, factor: float) -> None:
@@ -51,6 +57,7 @@ class RunningMoments:
         self._decay = decay
         self._weight = 0.0
         self._squared_weight = 0.0
+        self._merged_by = (1.0, 1.0, 0.0)
         self._means: dict[str, Tensor] = {}
         self._squares: dict[str, Tensor] = {}
 
@@ -66,21 +73,48 @@ class RunningMoments:
 
     def add(self, vectors: Mapping[str, Tensor]) -> None:
         """Add one vector to each sequence, given by its parts, (P, ...) each."""
-        self._weight = self._decay * self._weight + 1.0
-        self._squared_weight = self._decay**2 * self._squared_weight + 1.0
-        share = 1.0 / self._weight
+        self.begin(1)
         for name, part in vectors.items():
-            if name not in self._means:
-                self._means[name] = part.new_zeros(part.shape)
-                self._squares[name] = part.new_zeros(part.shape)
-            new, mean, squares = (
-                each.view(-1) for each in (part.contiguous(), self._means[name], self._squares[name])
-            )
-            for first in range(0, len(new), _BLOCK):
-                block = slice(first, first + _BLOCK)
-                if self._decay != 1.0:
-                    squares[block].mul_(self._decay)
-                _merge(mean[block], squares[block], new[block] - mean[block], share=share, factor=1.0 - share)
+            new = part.reshape(-1)
+            for block in blocks(len(new)):
+                self.merge(name, part.shape, block, new[block])
+
+    def begin(self, count: int) -> list[float]:
+        """Begin to add ``count`` vectors to each sequence; ``merge`` then gets the moments of every coordinate.
+
+        Returns:
+            The weights of the vectors among each other.
+        """
+        weights = [self._decay**i for i in reversed(range(count))]
+        added, kept = sum(weights), self._decay**count
+        self._squared_weight = kept**2 * self._squared_weight + sum(each**2 for each in weights)
+        self._weight = kept * self._weight + added
+        share = added / self._weight
+        self._merged_by = kept, share, added * (1.0 - share)
+        return weights
+
+    def merge(
+        self, name: str, shape: Sequence[int], block: slice, mean: Tensor, squares: Tensor | None = None
+    ) -> None:
+        """Merge the new vectors' moments of some coordinates.
+
+        Args:
+            name: the part that the coordinates belong to.
+            shape: shape of the part, (P, ...).
+            block: the coordinates, counted over the whole part.
+            mean: weighted means, shape (n,).
+            squares: weighted sums of squared deviations from the means; None if there is one new vector.
+        """
+        if name not in self._means:
+            self._means[name] = mean.new_zeros(shape)
+            self._squares[name] = mean.new_zeros(shape)
+        kept, share, factor = self._merged_by
+        own_mean, own_squares = (each.view(-1)[block] for each in (self._means[name], self._squares[name]))
+        if kept != 1.0:
+            own_squares.mul_(kept)
+        if squares is not None:
+            own_squares.add_(squares)
+        _merge(own_mean, own_squares, mean - own_mean, share=share, factor=factor)
 
     def variance_and_snr(self, *names: str) -> Tensor:
         """Return the variance's mean over coordinates, and ``signal_to_noise``, (2, P), float64.
@@ -94,15 +128,20 @@ class RunningMoments:
         # Sorted by name: loaded parts may have another order, which may change the last bit of the sum.
         chosen = sorted(names or self._means)
         count = sum(self._means[name][0].numel() for name in chosen)
-        parts: list[tuple[Tensor, Tensor]] = []
-        for name in chosen:
-            squares = self._squares[name].flatten(1)
-            variance = squares / rest if rest else torch.full_like(squares, torch.nan)
-            parts.append((self._means[name].flatten(1), variance))
-        total = torch.zeros((), dtype=torch.float64)
-        for _, variance in parts:
-            total = total + wide_sums(variance)
-        return torch.stack([total / count, signal_to_noise(parts)])
+        totals: list[Tensor] = []
+
+        def parts() -> Iterator[tuple[Tensor, Tensor]]:
+            for name in chosen:
+                mean, squares = self._means[name].flatten(1), self._squares[name].flatten(1)
+                for block in blocks(mean.numel(), len(mean)):
+                    columns = slice(block.start // len(mean), block.stop // len(mean))
+                    some = squares[:, columns]
+                    variance = some / rest if rest else torch.full_like(some, torch.nan)
+                    totals.append(wide_sums(variance))
+                    yield mean[:, columns], variance
+
+        ratio = signal_to_noise(parts())
+        return torch.stack([torch.stack(totals).sum(dim=0) / count, ratio])
 
     @property
     def means(self) -> Mapping[str, Tensor]:

@@ -94,8 +94,11 @@ class EveryRow:
         return tensor.expand(self.k, *tensor.shape)
 
     def sum(self, weights: Tensor, values: Tensor) -> Tensor:
-        """Sum over samples."""
-        return torch.einsum("pkb,kb...->pb...", weights, values)
+        """Sum over samples: one product of matrices for each example."""
+        # Torch's einsum would copy the matrices of each example by themselves.
+        by_example = values.reshape(*values.shape[:2], -1).transpose(0, 1).contiguous()
+        products = torch.bmm(weights.permute(2, 0, 1).contiguous(), by_example).transpose(0, 1)
+        return products.reshape(*products.shape[:2], *values.shape[2:])
 
 
 @dataclass(frozen=True)

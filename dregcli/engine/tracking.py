@@ -6,17 +6,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from dregcli.columns import DECAY, NETWORKS, STATISTICS, WINDOW_STEPS, TrackedColumn
+from dregcli.columns import NETWORKS, STATISTICS, WINDOW_STEPS, TrackedColumn
 from dregcli.engine.execution.batch import Named
 from dregcli.engine.gradients import Step
-from dregcli.engine.moments import RunningMoments
+from dregcli.engine.network_moments import NetworkMoments
+from dregcli.engine.outer import Stacked
 from dregcli.engine.pairs import Pair
 from dregcli.engine.words import short_word
 
 TRACKED = "tracked/"
 """Prefix of these tensors' names, which lie beside the optimiser's tensors in its state."""
-
-_OF_WINDOW = "-window"
 
 
 class Tracker:
@@ -33,8 +32,7 @@ class Tracker:
         self._pairs = tuple(pairs)
         self._trained = trained
         self._device = device
-        self._moments = {network: RunningMoments(DECAY) for network in NETWORKS}
-        self._windows = {network: RunningMoments(1.0) for network in NETWORKS}
+        self._moments = {network: NetworkMoments() for network in NETWORKS}
         objectives = list(dict.fromkeys(pair.objective for pair in pairs))
         self._objectives = [objectives.index(pair.objective) for pair in pairs]
 
@@ -47,13 +45,13 @@ class Tracker:
             train_model: whether theta's gradients are measured too.
         """
         pairs = tuple(current if pair == self._trained else self._now(pair, current) for pair in self._pairs)
-        model, posterior = step.each(pairs, train_model=train_model)
-        gradients = {"posterior": posterior, "model": model} if train_model else {"posterior": posterior}
+        model, posterior = step.stacked(pairs, train_model=train_model)
+        gradients: dict[str, Stacked] = {"posterior": posterior}
+        if train_model:
+            gradients["model"] = model
         for network, each in gradients.items():
-            if not each:  # no parameter of this network is trained
-                continue
-            self._moments[network].add(each)
-            self._windows[network].add(each)
+            if each:  # otherwise no parameter of this network is trained
+                self._moments[network].add(each)
 
     def _now(self, pair: Pair, current: Pair) -> Pair:
         """Return a pair at the step's objective, if its objective is the one that trains."""
@@ -64,12 +62,16 @@ class Tracker:
 
         A pair with another objective than the trained one is named by both words.
         """
-        found: dict[str, float] = {WINDOW_STEPS: max(each.count for each in self._windows.values())}
-        for windowed, of_networks in ((False, self._moments), (True, self._windows)):
-            for network, moments in of_networks.items():
-                if moments.started:
-                    found |= self._columns(network, moments.variance_and_snr(), windowed=windowed)
-        self._windows = {network: RunningMoments(1.0) for network in NETWORKS}
+        for moments in self._moments.values():
+            moments.settle()
+        found: dict[str, float] = {WINDOW_STEPS: max(each.window.count for each in self._moments.values())}
+        for windowed in (False, True):
+            for network, moments in self._moments.items():
+                kind = moments.window if windowed else moments.moving
+                if kind.started:
+                    found |= self._columns(network, kind.variance_and_snr(), windowed=windowed)
+        for moments in self._moments.values():
+            moments.begin_window()
         return found
 
     def _columns(self, network: str, both: Tensor, *, windowed: bool) -> dict[str, float]:
@@ -91,9 +93,9 @@ class Tracker:
     def tensors(self) -> Named:
         """Return a copy of the whole state, as ``tracked/...``."""
         return {
-            f"{TRACKED}{part}/{name}": each
-            for part, moments in self._parts().items()
-            for name, each in moments.tensors().items()
+            name: each
+            for network, moments in self._moments.items()
+            for name, each in moments.tensors(f"{TRACKED}{network}").items()
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -102,12 +104,5 @@ class Tracker:
         Raises:
             KeyError: a part is missing.
         """
-        self._windows = {network: RunningMoments(1.0) for network in NETWORKS}
-        for part, moments in self._parts().items():
-            prefix = f"{TRACKED}{part}/"
-            own = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
-            moments.load(own, self._device)
-
-    def _parts(self) -> dict[str, RunningMoments]:
-        """Return all moments, by the prefix of their tensors' names."""
-        return self._moments | {network + _OF_WINDOW: moments for network, moments in self._windows.items()}
+        for network, moments in self._moments.items():
+            moments.load(tensors, f"{TRACKED}{network}", self._device)

@@ -76,6 +76,16 @@ def test_replacing_one_weight_at_a_time(objective: FunctionObjective, k: int) ->
         close(objective.replaced(log_w, replacement)[i], value(changed))
 
 
+@swept("objective, k", CASES, named=named)
+def test_the_weights_of_theta_are_those_of_the_objective_that_is_named(objective: Objective, k: int) -> None:
+    """The last line is the twin: the ELBO's weights are not IWAE's."""
+    own, named_one, iwae = (each.terms(log_weights(k)) for each in (objective, objective.of_theta, Iwae()))
+    close(named_one.model, own.model)
+    close(named_one.dmodel, own.dmodel)
+    if k > 1 and objective.name == "elbo":
+        assert not torch.allclose(own.model, iwae.model)
+
+
 def test_rws_keeps_the_weight_of_a_path_where_one_weight_dominates() -> None:
     """1 - v is 0 in floats here: v - v^2 is 0, but v (1 - v) is the sum of the others' weights."""
     log_w = torch.tensor([[0.0], [-40.0], [-41.0]], dtype=torch.float64)

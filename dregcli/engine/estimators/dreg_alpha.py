@@ -7,7 +7,6 @@ import torch
 
 from dregcli.engine.estimators.base import Coefficients, Expectation, Formula, IwaeEstimator
 from dregcli.engine.objectives import Objective, Terms
-from dregcli.engine.weights import log_one_minus_normalised, normalised
 from dregcli.names import Promise
 
 
@@ -34,8 +33,8 @@ class DregAlpha(IwaeEstimator):
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
         """Compute (v, (1 - alpha) v^2 + alpha v (1 - v), 0)."""
-        v = normalised(terms.log_w)
-        rws = v * log_one_minus_normalised(terms.log_w).exp()
+        v = terms.v
+        rws = v * terms.log_rest.exp()
         # During a KL warm-up, iwae/dreg's weight is v + beta (v^2 - v).
         dreg = v.square() + (1.0 - terms.kl_weight) * (v - v.square())
         path = (1.0 - self.alpha) * dreg + self.alpha * rws

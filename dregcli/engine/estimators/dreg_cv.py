@@ -8,7 +8,6 @@ import torch
 
 from dregcli.engine.estimators.base import Coefficients, Formula, IwaeEstimator
 from dregcli.engine.objectives import Objective, Terms
-from dregcli.engine.weights import leave_one_out_logsumexp, normalised
 from dregcli.names import Promise
 
 
@@ -44,7 +43,7 @@ class DregCv(IwaeEstimator):
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
         """Compute (v, (1-alpha) v + beta (v^2 - v), alpha (L - (1-gamma) B_k) + (1-beta) ((1-delta)/K - v))."""
-        v, baseline = normalised(terms.log_w), leave_one_out_logsumexp(terms.log_w)
+        v, baseline = terms.v, terms.others
         own = terms.kl_weight * v  # minus the objective's score
         path = (1.0 - self.alpha) * v + self.beta * terms.kl_weight * (v.square() - v)
         share = (1.0 - self.delta) / v.shape[0]
@@ -53,7 +52,7 @@ class DregCv(IwaeEstimator):
 
     def derivatives(self, objective: Objective, terms: Terms) -> dict[str, Coefficients]:
         """Compute the derivatives; the coefficients are linear in each scalar."""
-        v, baseline = normalised(terms.log_w), leave_one_out_logsumexp(terms.log_w)
+        v, baseline = terms.v, terms.others
         zero = torch.zeros_like(v)
         share = (1.0 - self.delta) / v.shape[0]
         return {

@@ -9,7 +9,7 @@ from dregcli.engine.estimators.base import Coefficients, Estimator, Formula
 from dregcli.engine.objectives import Objective, Terms
 from dregcli.engine.objectives.iwae import Iwae
 from dregcli.engine.objectives.rws import Rws
-from dregcli.engine.weights import leave_one_out_logsumexp, normalised
+from dregcli.engine.weights import normalised
 from dregcli.names import Promise
 
 
@@ -49,7 +49,7 @@ class DregNorm(Estimator):
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
         """Compute (model, dreg's path divided by its sum, 0)."""
-        rest = terms.log_w if isinstance(objective, Iwae) else leave_one_out_logsumexp(terms.log_w)
+        rest = terms.log_w if isinstance(objective, Iwae) else terms.others
         # The sum is that of the objective's own weights, without the share of the dreams.
         path = (1.0 - objective.dreams) * normalised(terms.log_w + rest)
         return Coefficients(terms.model, path, torch.zeros_like(terms.score))

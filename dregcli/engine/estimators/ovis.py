@@ -8,7 +8,6 @@ import torch
 
 from dregcli.engine.estimators.base import Coefficients, Expectation, Formula, IwaeEstimator, ScoreEstimator
 from dregcli.engine.objectives import Objective, Terms
-from dregcli.engine.weights import log_one_minus_normalised, normalised
 from dregcli.names import Promise
 
 
@@ -35,9 +34,9 @@ class Ovis(ScoreEstimator, IwaeEstimator):
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
         """Compute (v, 0, gamma log(1 - 1/K) - log(1 - v) - (1 - gamma) v)."""
-        v = normalised(terms.log_w)
+        v = terms.v
         constant = self.gamma * math.log1p(-1.0 / v.shape[0])
-        score = constant - log_one_minus_normalised(terms.log_w) - (terms.kl_weight - self.gamma) * v
+        score = constant - terms.log_rest - (terms.kl_weight - self.gamma) * v
         return Coefficients(terms.model, torch.zeros_like(terms.path), score)
 
     def promise(self, objective: Objective, k: int) -> Promise:

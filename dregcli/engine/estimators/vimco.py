@@ -10,7 +10,7 @@ from torch import Tensor
 from dregcli.engine.estimators.base import Coefficients, Formula, ScoreEstimator, bracketed
 from dregcli.engine.estimators.reinforce import not_a_function
 from dregcli.engine.objectives import FunctionObjective, Objective, Terms
-from dregcli.engine.weights import leave_one_out_logsumexp, leave_one_out_sum
+from dregcli.engine.weights import leave_one_out_sum
 from dregcli.names import Promise, VimcoBaseline
 
 
@@ -37,16 +37,16 @@ class Vimco(ScoreEstimator):
         """Return 2: there must be another sample."""
         return 2
 
-    def _replacement(self, log_w: Tensor) -> Tensor:
-        others = log_w.shape[0] - 1
+    def _replacement(self, terms: Terms) -> Tensor:
+        others = terms.log_w.shape[0] - 1
         if self.baseline is VimcoBaseline.GEOMETRIC:
-            return leave_one_out_sum(log_w) / others
-        return leave_one_out_logsumexp(log_w) - math.log(others)
+            return leave_one_out_sum(terms.log_w) / others
+        return terms.others - math.log(others)
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
         """Compute (model, 0, F - F_r - F_k)."""
         assert isinstance(objective, FunctionObjective)
-        signal = terms.value - objective.replaced(terms.log_w, self._replacement(terms.log_w))
+        signal = terms.value - objective.replaced(terms.log_w, self._replacement(terms))
         return Coefficients(terms.model, torch.zeros_like(terms.path), signal + terms.score)
 
     def promise(self, objective: Objective, k: int) -> Promise:

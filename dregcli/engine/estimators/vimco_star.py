@@ -7,7 +7,6 @@ import torch
 
 from dregcli.engine.estimators.base import Coefficients, Formula, IwaeEstimator, ScoreEstimator
 from dregcli.engine.objectives import Objective, Terms
-from dregcli.engine.weights import log_one_minus_normalised, normalised
 from dregcli.names import Promise
 
 
@@ -28,7 +27,7 @@ class VimcoStar(ScoreEstimator, IwaeEstimator):
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
         """Compute (v, 0, -log(1 - v) - v)."""
-        score = -log_one_minus_normalised(terms.log_w) - terms.kl_weight * normalised(terms.log_w)
+        score = -terms.log_rest - terms.kl_weight * terms.v
         return Coefficients(terms.model, torch.zeros_like(terms.path), score)
 
     def promise(self, objective: Objective, k: int) -> Promise:

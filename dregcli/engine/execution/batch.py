@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dregcli.engine.draws import Noise
 from dregcli.engine.execution.weighing import RowWeights
+from dregcli.engine.outer import Stacked
 from dregcli.names import Precision
 
 Named = dict[str, Tensor]
@@ -140,7 +141,7 @@ class Batch(Protocol):
         """Turn gradients of ``Sums.posterior``, (P, ...) each, into P sets of gradients by phi; graphs are kept."""
         ...
 
-    def stacked_through_posterior(self, gradients: Mapping[str, Tensor]) -> Named:
+    def stacked_through_posterior(self, gradients: Mapping[str, Tensor]) -> Stacked:
         """Do the same as ``through_posterior`` in one pass: (P, ...) each."""
         ...
 

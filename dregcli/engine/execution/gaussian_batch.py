@@ -14,6 +14,7 @@ from dregcli.engine.execution.batch import Named, Sums, chunks, posterior_gradie
 from dregcli.engine.execution.row_pass import GaussianExamples, GaussianRowPass, TapedModel, score_sums
 from dregcli.engine.execution.weighing import RowWeights
 from dregcli.engine.half import HalfRows
+from dregcli.engine.outer import OuterProducts, Stacked, linear_nodes
 from dregcli.engine.reach import Reach
 from dregcli.engine.rows import PLAIN_ROWS, Rows, SomeRows
 from dregcli.engine.value_rows import LinearisedRows, ValueRows
@@ -152,17 +153,25 @@ class GaussianBatch:
         )
         return [dict(zip(phi, each, strict=True)) for each in found]
 
-    def stacked_through_posterior(self, gradients: Mapping[str, Tensor]) -> Named:
-        """Do the same in one pass for all P sets: (P, ...) each."""
-        phi = self.model.posterior_parameters()
+    def stacked_through_posterior(self, gradients: Mapping[str, Tensor]) -> Stacked:
+        """Do the same in one pass for all P sets: (P, ...) each; weights of layers have outer products."""
+        phi, outputs = self.model.posterior_parameters(), self._outputs(gradients)
+        layers = linear_nodes(outputs)
+        of_layers = {leaf for each in layers for leaf in (each.weight, each.bias)}
+        others = [each for each in phi.values() if each not in of_layers]
+        # torch's types allow tensors alone, or edges alone.
+        ends: list[Any] = [*(each.outputs for each in layers), *others]
         found = torch.autograd.grad(
-            self._outputs(gradients),
-            list(phi.values()),
+            outputs,
+            ends,
             list(gradients.values()),
             retain_graph=True,
             is_grads_batched=True,
         )
-        return dict(zip(phi, found, strict=True))
+        by_leaf: dict[Tensor, Tensor | OuterProducts] = dict(zip(others, found[len(layers) :], strict=True))
+        for layer, delta in zip(layers, found, strict=False):
+            by_leaf |= {layer.weight: OuterProducts(delta, layer.inputs), layer.bias: delta.sum(dim=1)}
+        return {name: by_leaf[each] for name, each in phi.items()}
 
     def _outputs(self, gradients: Mapping[str, Tensor]) -> list[Tensor]:
         outputs = self.live.parameters()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dregcli.engine.draws import Draws
 from dregcli.engine.execution.batch import Batch, RowPass, Sums, chunks
+from dregcli.engine.execution.joined import JoinedPasses
 from dregcli.engine.execution.screening import (
     CORRECTION_RATE,
     correction_capacity,
@@ -49,14 +50,30 @@ class _Kept:
     """The rows that are kept.
 
     Attributes:
-        k: sample of each row, int64, shape (R,), ascending.
+        k: sample of each row, int64, shape (R,).
         b: example of each row.
-        inverse: 1 / probability of keeping the row, float64; 0 for padding.
+        inverse: 1 / probability of keeping the row, float64; 0 for padding, and for known rows that are not kept.
+        known: number of rows, from the first on, that have a forward pass already; the others are in the order of
+            samples, so that the noise of a part lies in few chunks.
     """
 
     k: Tensor
     b: Tensor
     inverse: Tensor
+    known: int = 0
+
+    @classmethod
+    def of(cls, keep: Tensor, probability: Tensor) -> Self:
+        """Return the kept rows; see ``first`` for the arguments."""
+        k, b = keep.nonzero(as_tuple=True)
+        return cls(k, b, probability[k, b].reciprocal_())
+
+    def with_known(self, keep: Tensor, probability: Tensor) -> Self:
+        """Return the rows that ``keep`` marks, after these rows, which are known and may not all be marked."""
+        inverse = torch.where(keep[self.k, self.b], probability[self.k, self.b].reciprocal_(), 0.0)
+        rest = type(self).of(keep.index_put((self.k, self.b), keep.new_zeros(())), probability)
+        k, b = torch.cat([self.k, rest.k]), torch.cat([self.b, rest.b])
+        return type(self)(k, b, torch.cat([inverse, rest.inverse]), known=len(self.k))
 
     @classmethod
     def first(cls, keep: Tensor, probability: Tensor, capacity: int) -> Self:
@@ -82,7 +99,10 @@ class _Kept:
     def parts(self, capacity: int | None) -> Iterator[Self]:
         """Yield parts of at most ``capacity`` rows."""
         size = capacity or len(self.k)
-        for first in range(0, len(self.k), max(size, 1)):
+        if len(self.k) <= size:
+            yield from [self] if len(self.k) else []
+            return
+        for first in range(0, len(self.k), size):
             part = slice(first, first + size)
             yield type(self)(self.k[part], self.b[part], self.inverse[part])
 
@@ -121,13 +141,19 @@ class ScreenedRows:
             raise TypeError(message)
         self._first = batch.log_weights(k_chunk=screening.k_chunk, precision=screening.precision)
         self._batch, self._screening, self._draws = batch, screening, batch.draws
+        # Rows of earlier weights, if one pass has them all.
+        self._known: tuple[_Kept, RowPass] | None = None
         self._keep(weigh)
 
     def also(self, weigh: Weigh) -> Self:
-        """Return rows kept for other weights, with the same first pass and the same random numbers."""
+        """Return rows kept for other weights, with the same first pass and the same random numbers.
+
+        Most of them are kept for these weights too. Their forward and backward pass serves for both.
+        """
         other = object.__new__(type(self))
         other._batch, other._screening, other._draws = self._batch, self._screening, self._draws
         other._first = self._first
+        other._known = (self._kept, self._only) if self._only is not None and not self._screening.pad else None
         other._keep(weigh)
         return other
 
@@ -141,7 +167,11 @@ class ScreenedRows:
             self.log_w, self.weights = self._first, weights
             return
         del weights  # free them before arrays of the same size are made
-        self.log_w = mixed_log_weights(self._first, self._kept.k, self._kept.b, self._exact(), self._kept.inverse)
+        kept, of_kept = self._kept, self._exact()
+        if kept.known:  # the weights must not depend on rows that are known but not kept
+            there = kept.inverse != 0.0
+            kept, of_kept = _Kept(kept.k[there], kept.b[there], kept.inverse[there]), of_kept[there]
+        self.log_w = mixed_log_weights(self._first, kept.k, kept.b, of_kept, kept.inverse)
         self.weights = self._corrected(weigh)
 
     def _chosen(self, weights: RowWeights) -> _Kept:
@@ -152,10 +182,12 @@ class ScreenedRows:
         keep = self._draws.keep(probability)
         if screening.repeated and screening.capacity:
             return _Kept.first(keep, probability, screening.capacity)
-        # Rows are in the order of samples, so that the noise of a part lies in few chunks.
-        k, b = keep.nonzero(as_tuple=True)
-        kept = _Kept(k, b, probability[k, b].reciprocal_())
-        return kept.padded(screening.capacity) if screening.pad and screening.capacity and len(k) else kept
+        if self._known:
+            kept = self._known[0].with_known(keep, probability)
+            if screening.capacity is None or len(kept.k) <= screening.capacity:
+                return kept
+        kept = _Kept.of(keep, probability)
+        return kept.padded(screening.capacity) if screening.pad and screening.capacity and len(kept.k) else kept
 
     def _corrected(self, weigh: Weigh) -> RowWeights:
         """Return weights at mixed log-weights, corrected to the expectation of weights at exact ones."""
@@ -185,10 +217,22 @@ class ScreenedRows:
         # A repeated step must not look at the rows' numbers on the host.
         chunk = None if self._screening.repeated else self._screening.k_chunk
         for part in parts:
-            made = self._only or self._batch.rows(part.k, part.b, k_chunk=chunk)
+            made = self._only or self._pass(part, chunk)
             if len(parts) == 1:
                 self._only = made
             yield part, made
+
+    def _pass(self, kept: _Kept, chunk: int | None) -> RowPass:
+        """Return a forward pass over rows, in which known rows have the pass that they have."""
+        known, rest = kept.known, len(kept.k) - kept.known
+        if not known:
+            return self._batch.rows(kept.k, kept.b, k_chunk=chunk)
+        assert self._known is not None
+        _, earlier = self._known
+        if not rest:
+            return earlier
+        more = self._batch.rows(kept.k[known:], kept.b[known:], k_chunk=chunk)
+        return JoinedPasses([earlier, more], [known, rest], axis=1)
 
     def _exact(self) -> Tensor:
         """Compute log-weights of the kept rows in full precision, shape (R,)."""

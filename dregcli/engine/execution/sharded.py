@@ -23,6 +23,7 @@ from dregcli.engine.execution.dense import DenseRows
 from dregcli.engine.execution.ranks import Ranks, own_range, summed
 from dregcli.engine.execution.screened import ScreenedRows
 from dregcli.engine.execution.weighing import RowWeights, Weigh
+from dregcli.engine.outer import dense
 from dregcli.names import Precision, Shard
 
 MakeBatch = Callable[[Tensor, Noise], Batch]
@@ -212,7 +213,7 @@ class ShardedBatch:
 
     def stacked_through_posterior(self, gradients: Mapping[str, Tensor]) -> Named:
         """Do the same as ``through_posterior`` in one pass: (P, ...) each."""
-        return summed(self._shards.ranks, [self._own.stacked_through_posterior(gradients)])[0]
+        return summed(self._shards.ranks, [dense(self._own.stacked_through_posterior(gradients))])[0]
 
 
 class _ShardedPass:

@@ -17,6 +17,7 @@ from torch import Tensor
 from dregcli.engine.draws import Noise
 from dregcli.engine.execution.batch import Batch, Named, RowPass, Sums
 from dregcli.engine.execution.weighing import RowWeights
+from dregcli.engine.outer import Stacked
 from dregcli.names import Precision
 
 
@@ -113,7 +114,7 @@ class TemperedBatch:
         """Turn gradients of ``Sums.posterior`` into P sets of gradients by phi."""
         return self._whole.through_posterior(gradients)
 
-    def stacked_through_posterior(self, gradients: Mapping[str, Tensor]) -> Named:
+    def stacked_through_posterior(self, gradients: Mapping[str, Tensor]) -> Stacked:
         """Do the same as ``through_posterior`` in one pass."""
         return self._whole.stacked_through_posterior(gradients)
 

@@ -3,9 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar, Self
 
 from torch import Tensor
+
+from dregcli.engine.weights import leave_one_out_logsumexp, log_one_minus_normalised, normalised
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,21 @@ class Terms:
     dmodel: Tensor
     kl_weight: float = 1.0
     dscore_by_partner: Tensor | None = None
+
+    @cached_property
+    def v(self) -> Tensor:
+        """The normalised weights, which several estimators share."""
+        return normalised(self.log_w)
+
+    @cached_property
+    def others(self) -> Tensor:
+        """The log of the sum of the other samples' weights."""
+        return leave_one_out_logsumexp(self.log_w)
+
+    @cached_property
+    def log_rest(self) -> Tensor:
+        """log(1 - v)."""
+        return log_one_minus_normalised(self.log_w)
 
     def tempered(self, kl_weight: float) -> "Terms":
         """Return the terms at log-weights log p(x | z) + beta (log p(z) - log q(z | x)), where beta is ``kl_weight``.
@@ -121,6 +139,11 @@ class Objective(ABC):
         E_{p(x, z)} log q(z | x), which has no weights.
         """
         return 0.0
+
+    @property
+    def of_theta(self) -> "Objective":
+        """The objective whose weights of theta it has: itself, unless phi alone follows it."""
+        return self
 
     @property
     def fitted_names(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from dregcli.engine.objectives.base import ObjectiveFormula, Terms
+from dregcli.engine.objectives.base import Objective, ObjectiveFormula, Terms
 from dregcli.engine.objectives.iwae import Iwae
 from dregcli.engine.objectives.miwae import Grouped, Miwae
 
@@ -22,6 +22,11 @@ class Piwae(Grouped):
     cites: ClassVar[tuple[str, ...]] = ("rainforth2018tighter",)
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("v", "v_m/M", "-v_m/M", "v_m^2/M")
     has_partners: ClassVar[bool] = True
+
+    @property
+    def of_theta(self) -> Objective:
+        """The IWAE bound."""
+        return Iwae()
 
     def terms(self, log_w: Tensor) -> Terms:
         """Combine MIWAE's terms with IWAE's model weights; the value is the IWAE bound, theta's objective."""

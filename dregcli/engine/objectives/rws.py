@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.objectives.base import Objective, ObjectiveFormula, Terms
+from dregcli.engine.objectives.iwae import Iwae
 from dregcli.engine.weights import log_mean_exp, log_one_minus_normalised, normalised
 
 
@@ -38,6 +39,11 @@ class Rws(Objective):
     def dreams(self) -> float:
         """The share of the sleep phase."""
         return self.sleep
+
+    @property
+    def of_theta(self) -> Objective:
+        """The IWAE bound."""
+        return Iwae()
 
     def faults(self, k: int) -> list[str]:
         """Check that sleep is in [0, 1]."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import LatentNoise, Noise
 from dregcli.engine.execution.batch import Named, RowPass, Sums, chunks, posterior_gradients
+from dregcli.engine.execution.joined import JoinedPasses
 from dregcli.engine.execution.weighing import RowWeights
 from dregcli.engine.half import half_products
 from dregcli.engine.programs.densities import ModelDensities
@@ -18,7 +19,6 @@ from dregcli.engine.programs.latents import Latents, Posterior, draw_latents
 from dregcli.engine.programs.prior_path import LearnedPriors
 from dregcli.engine.programs.row_pass import (
     Chosen,
-    JoinedPasses,
     Parameters,
     ProgramRowPass,
     score_sums,
@@ -174,17 +174,19 @@ class ProgramBatch:
 
     def samples(self, first: int, count: int) -> RowPass:
         """Return a forward pass over all rows of some samples."""
-        parts = [self._pass(*piece) for piece in self._pieces(first, count)]
-        return parts[0] if len(parts) == 1 else JoinedPasses(parts, axis=0)
+        pieces = self._pieces(first, count)
+        parts = [self._pass(*piece) for piece in pieces]
+        return parts[0] if len(parts) == 1 else JoinedPasses(parts, [size for _, size in pieces], axis=0)
 
     def rows(self, k: Tensor, b: Tensor, *, k_chunk: int | None) -> RowPass:
         """Return a forward pass over chosen rows; latents are drawn for all rows of many samples at once."""
-        parts = [
-            self._pass(first, count, Chosen(k[here] - first, b[here]))
+        pieces = [
+            (first, count, Chosen(k[here] - first, b[here]))
             for first, count in self._pieces(0, self.draws.k)
             if (here := ((k >= first) & (k < first + count))).any()
         ]
-        return parts[0] if len(parts) == 1 else JoinedPasses(parts, axis=1)
+        parts = [self._pass(*piece) for piece in pieces]
+        return parts[0] if len(parts) == 1 else JoinedPasses(parts, [len(each.k) for *_, each in pieces], axis=1)
 
     def _pass(self, first: int, count: int, chosen: Chosen | None = None) -> ProgramRowPass:
         own = self._programs

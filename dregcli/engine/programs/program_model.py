@@ -1,6 +1,7 @@
 """A user's module as a model of the engine."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -16,6 +17,7 @@ from dregcli.engine.programs.batch import ProgramBatch, Programs
 from dregcli.engine.programs.contract import Draw, Given, ModelData
 from dregcli.engine.programs.densities import ModelDensities, without_validation
 from dregcli.engine.programs.latents import Latents, draw_latents
+from dregcli.engine.programs.transposed import FewChannels
 from dregcli.engine.programs.trial import trial
 from dregcli.engine.programs.values import ProgramValues
 from dregcli.errors import Fault
@@ -52,12 +54,15 @@ class ProgramModel(ProgramValues):
         self.module = module
         self.data = data
         self.densities = ModelDensities(self.model_program)
+        self._values: Callable[[], AbstractContextManager[object]] = nullcontext
         found = trial(module, data, self.posterior_program, self.densities)
         self.latents, self.discrete, self.integers = found.latents, found.discrete, found.integers
         self.widest, self.kept = max(found.of_p, default=1), sum(found.of_p)
         self._kept, self._by_blocks = sum(found.of_q), found.by_blocks
         self._by_batch = found.by_batch
         self._priors = found.priors
+        # Compiled code would be compiled once more inside a mode.
+        self._values = nullcontext if found.is_compiled else FewChannels
         self.latent_width = sum(torch.Size(shape).numel() for shape in self.latents.values())
         self._theta = self._named(found.theta)
         self._phi = self._named(found.phi)
@@ -74,7 +79,8 @@ class ProgramModel(ProgramValues):
 
     def model_program(self, z: dict[str, Tensor], given: Given) -> Distribution:
         """Run the model's program."""
-        with without_validation():
+        convolutions = nullcontext if torch.is_grad_enabled() else self._values
+        with without_validation(), convolutions():
             return cast("Any", self.module).model(z, given)
 
     def batch(self, pixels: Tensor, draws: Noise) -> ProgramBatch:

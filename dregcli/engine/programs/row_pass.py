@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dregcli.engine.execution.batch import Named, RowPass, Sums
+from dregcli.engine.execution.batch import Named, Sums
 from dregcli.engine.execution.weighing import RowWeights
 from dregcli.engine.prior_rule import PriorRule
 from dregcli.engine.programs.densities import ModelDensities
@@ -234,42 +234,6 @@ def score_sums(latents: Latents, phi: Parameters, weights: RowWeights, examples:
 
 def _all(values: Tensor) -> Tensor:
     return values
-
-
-class JoinedPasses:
-    """Several passes as one; their rows follow each other along one axis.
-
-    Args:
-        parts: at least one pass.
-        axis: 0 if the passes have different samples, 1 if they have different chosen rows.
-    """
-
-    def __init__(self, parts: Sequence[RowPass], axis: int) -> None:
-        self._parts, self._axis = parts, axis
-        self.log_w: Tensor = torch.cat([part.log_w for part in parts], dim=axis)
-
-    def sums(self, weights: RowWeights) -> Sums:
-        """Add the sums of all passes."""
-        (first, *others) = (part.sums(each) for part, each in zip(self._parts, self._split(weights), strict=True))
-        for each in others:
-            first.add(each)
-        return first
-
-    def score_sums(self, weights: RowWeights) -> Named:
-        """Add the score's sums of all passes."""
-        total = Sums([], {})
-        for part, each in zip(self._parts, self._split(weights), strict=True):
-            total.add_posterior(part.score_sums(each))
-        return total.posterior
-
-    def _split(self, weights: RowWeights) -> list[RowWeights]:
-        """Return each pass's part of the weights."""
-        sizes = [part.log_w.shape[self._axis] for part in self._parts]
-        arrays = [
-            [None] * len(sizes) if each is None else list(torch.split(each, sizes, dim=1 + self._axis))
-            for each in weights.arrays()[1:]
-        ]
-        return [weights.with_arrays((weights.value, *part)) for part in zip(*arrays, strict=True)]
 
 
 def _gradients(output: Tensor, inputs: list[Any], weights: Tensor) -> list[Tensor | None]:

@@ -36,6 +36,7 @@ class Trial:
         of_q: numbers for one row of each array that the posterior's program keeps for a backward pass.
         of_p: the same for the model's program.
         priors: what is known of the priors.
+        is_compiled: whether a part of the model's program was compiled.
     """
 
     latents: dict[str, tuple[int, ...]]
@@ -48,6 +49,7 @@ class Trial:
     of_q: list[int]
     of_p: list[int]
     priors: LearnedPriors
+    is_compiled: bool
 
 
 def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: ModelDensities) -> Trial:
@@ -88,17 +90,19 @@ def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: M
         for each, mode in modes.items():
             each.training = mode
     leaves = frozenset(each.leaf for each in drawn.located.values())
+    reach = Reach.of(log_p)
     live = [Reach.of(each.live).leaves for each in drawn.located.values()]
     return Trial(
         latents={name: tuple(z.shape[2:]) for name, z in drawn.values.items()},
         discrete=drawn.discrete,
         integers=tuple(name for name, z in drawn.values.items() if not z.is_floating_point()),
-        theta=Reach.of(log_p).leaves - leaves,
+        theta=reach.leaves - leaves,
         by_blocks=drawn.by_blocks or for_samples,
         by_batch=drawn.by_seed or draws_itself,
         of_q=of_q,
         of_p=of_p,
         priors=priors,
+        is_compiled=reach.is_compiled,
         phi=Reach.of(drawn.log_q).leaves.union(*live) - leaves,
     )
 
