@@ -13,6 +13,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.autograd.graph import GradientEdge
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -137,7 +138,8 @@ def _gradients(
             message = f"a backward pass from {out.device} begins with numbers on {seed.device}"
             raise MixedDevices(message)
     batch = (len(seeds[0]),) if is_grads_batched else ()
-    return tuple(torch.empty((*batch, *each.shape), dtype=each.dtype, device=each.device) for each in ins)
+    ends = [each.node._input_metadata[each.output_nr] if isinstance(each, GradientEdge) else each for each in ins]
+    return tuple(torch.empty((*batch, *each.shape), dtype=each.dtype, device=each.device) for each in ends)
 
 
 def _moved(module: nn.Module, device: torch.device | str) -> nn.Module:

@@ -139,7 +139,8 @@ def test_two_examples_that_err_differently(word: str, precision: Precision) -> N
 def test_many_pairs_on_the_same_rows(word: str | None, precision: Precision) -> None:
     """Rows that are kept for many pairs together, by the largest of their probabilities.
 
-    After another pair theta's gradient of its objective is taken over, with the rows that were kept for it.
+    After another pair theta's gradient of its objective is taken over, with the rows that were kept for it; also by
+    objectives with the same gradient.
     """
     model, pixels, noise = subject("vae")
     wanted = tuple(checked_pairs(K))[::3]
@@ -161,7 +162,7 @@ def test_many_pairs_on_the_same_rows(word: str | None, precision: Precision) -> 
             before = chance(mask, draws.probability[0]) * chance(chosen, rate)
             for name, each in found[0].items():
                 for m, objective in enumerate(objectives):
-                    total[0][name][m] += (before if word and objective == Iwae() else weight) * each[m]
+                    total[0][name][m] += (before if word and objective.of_theta == Iwae() else weight) * each[m]
             for name, each in found[1].items():
                 total[1][name] += weight * each
     assert probability is not None
