@@ -8,8 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from dregcli.engine.likelihoods.base import BlockValue, Likelihood
-from dregcli.engine.value_rows import ValueRows
+from dregcli.engine.rows import PlainRows
 
 
 def has_bfloat16_products(device: torch.device | str) -> bool:
@@ -63,32 +62,20 @@ def half_products() -> Generator[None]:
             each.fp32_precision = precision
 
 
-class HalfRows(ValueRows):
-    """Rows of one pass without a graph, whose products have inputs rounded to bfloat16. Sums are not rounded.
+class HalfRows(PlainRows):
+    """Rows whose products have inputs rounded to bfloat16, for values without a graph. Sums are not rounded.
 
     If the processor has no such products, the inputs are rounded and multiplied in float32, which is slower than
     plain float32.
     """
 
-    def _value(self, likelihood: Likelihood, layer: nn.Linear, pixels: Tensor) -> BlockValue:
-        # A logit's error changes the density little where the pixel is nearly sure, provided that the whole density
-        # is computed from the same logit.
-        return likelihood.value_of_outputs(layer, pixels)
-
-    def _multiply(self, weight: Tensor, inputs: Tensor, products: Tensor) -> None:
-        products.copy_(_rounded_product(inputs, weight))
-
     def product(self, layer: nn.Linear, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the product without the bias, and the bias."""
-        return _rounded_product(inputs, layer.weight), layer.bias
-
-
-def _rounded_product(inputs: Tensor, weight: Tensor) -> Tensor:
-    """Multiply rounded matrices, (..., I) and (O, I); (..., O)."""
-    half = torch.bfloat16
-    if inputs.dtype == torch.float32 and has_bfloat16_products(inputs.device):
-        if inputs.device.type == "cpu":
-            return _onednn_product(inputs, weight)
-        flat = torch.mm(inputs.flatten(0, -2).to(half), weight.to(half).mT, out_dtype=torch.float32)
-        return flat.view(*inputs.shape[:-1], -1)
-    return nn.functional.linear(inputs.to(half).to(inputs.dtype), weight.to(half).to(weight.dtype))
+        weight, half = layer.weight, torch.bfloat16
+        if inputs.dtype == torch.float32 and has_bfloat16_products(inputs.device):
+            if inputs.device.type == "cpu":
+                return _onednn_product(inputs, weight), layer.bias
+            flat = torch.mm(inputs.flatten(0, -2).to(half), weight.to(half).mT, out_dtype=torch.float32)
+            return flat.view(*inputs.shape[:-1], -1), layer.bias
+        rounded = nn.functional.linear(inputs.to(half).to(inputs.dtype), weight.to(half).to(weight.dtype))
+        return rounded, layer.bias

@@ -21,7 +21,7 @@ from dregcli.engine.value_rows import LinearisedRows, ValueRows
 from dregcli.engine.worker_threads import each_in_threads
 from dregcli.names import Precision
 
-_ROWS: Final[Mapping[Precision, Callable[[], ValueRows]]] = {
+_ROWS: Final[Mapping[Precision, Callable[[], Rows]]] = {
     Precision.FLOAT32: ValueRows,
     Precision.BFLOAT16: HalfRows,
     Precision.LINEARISED: LinearisedRows,
@@ -78,7 +78,8 @@ class GaussianBatch:
     def log_weights(self, *, k_chunk: int | None, precision: Precision = Precision.FLOAT32) -> Tensor:
         """Compute log-weights of all rows without a graph, in memory for one chunk of samples.
 
-        On a CPU a chunk is one block of noise, whatever the caller allows: its arrays fit the cache.
+        Where threads share the rows, a chunk is one block of noise, whatever the caller allows: its arrays fit the
+        cache.
         """
         posterior, rows = self.fixed.posterior, _ROWS[precision]()
         if isinstance(rows, LinearisedRows):
@@ -94,12 +95,17 @@ class GaussianBatch:
             log_p = self.model.log_joint(self.fixed.pixels, posterior.rsample(noise), rows)
             found[first : first + count] = log_p.sub_(posterior.log_prob_at(noise))
 
-        if self.device.type == "cpu":
+        # Rounded products are a setting of the whole process.
+        if self._in_threads and precision is not Precision.BFLOAT16:
             each_in_threads(evaluate, chunks(self.draws.k, NOISE_BLOCK))
         else:
             for chunk in chunks(self.draws.k, k_chunk):
                 evaluate(chunk)
         return found
+
+    @property
+    def _in_threads(self) -> bool:
+        return self.device.type == "cpu" and self.model.values_in_threads
 
     def samples(self, first: int, count: int) -> GaussianRowPass:
         """Return a forward pass over all rows of some samples."""
@@ -112,11 +118,11 @@ class GaussianBatch:
     def _noise(self, k: Tensor, b: Tensor, k_chunk: int | None) -> Tensor:
         """Return the noise of rows, shape (1, R, Z)."""
         draws = self.draws
-        on_cpu, every = self.device.type == "cpu", draws.k * self.live.loc.numel()
-        size = NOISE_BLOCK if on_cpu else k_chunk or draws.k
+        in_threads, every = self._in_threads, draws.k * self.live.loc.numel()
+        size = NOISE_BLOCK if in_threads else k_chunk or draws.k
         if size >= draws.k:
             return draws.noise(0, draws.k)[k, b].unsqueeze(0)
-        if on_cpu and 4 * every <= KEPT_BYTES:
+        if in_threads and 4 * every <= KEPT_BYTES:
             # The first pass has drawn all blocks, and they are still there.
             return torch.cat([draws.noise(*chunk) for chunk in chunks(draws.k, size)])[k, b].unsqueeze(0)
         rows = self.live.loc.detach().new_empty(len(k), self.live.loc.shape[-1])
@@ -201,6 +207,8 @@ class _PriorAlone:
         model: the model.
         pixels: shape (B, D); only a context matters.
     """
+
+    values_in_threads = True
 
     def __init__(self, model: TapedModel, pixels: Tensor) -> None:
         self._model = model

@@ -20,6 +20,11 @@ from dregcli.engine.tape import RowTape
 class TapedModel(Protocol):
     """What the fast path needs of a model."""
 
+    @property
+    def values_in_threads(self) -> bool:
+        """Whether several threads can compute values of rows at once; not if compiled code takes part."""
+        ...
+
     def log_joint(self, pixels: Tensor, latents: Latents, rows: Rows = PLAIN_ROWS) -> Tensor:
         """Return log p(x, z), shape (K, B), nats; parameters meet rows in ``rows`` alone."""
         ...

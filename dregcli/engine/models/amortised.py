@@ -98,6 +98,11 @@ class AmortisedModel(AmortisedPosterior):
         with torch.no_grad():
             output.bias.copy_(self.likelihood.initial_bias(mean))
 
+    @property
+    def values_in_threads(self) -> bool:
+        """Whether several threads can compute values of rows at once: unless compiled code takes part."""
+        return not self.fused or self.likelihood.linearises
+
     def fuse(self) -> None:
         """Compile the likelihood's pass over rows."""
         self.likelihood.fuse()

@@ -264,6 +264,11 @@ class GaussianModel(Model):
     One backward pass then serves all estimators.
     """
 
+    @property
+    def values_in_threads(self) -> bool:
+        """Whether several threads can compute values of rows at once: unless compiled code takes part."""
+        return not self.fused
+
     def batch(self, pixels: Tensor, draws: Noise) -> GaussianBatch:
         """Return a batch whose posterior is computed once."""
         return GaussianBatch(self, pixels, self.posterior(pixels), draws)
