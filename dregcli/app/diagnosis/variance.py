@@ -81,7 +81,9 @@ def seconds_on_toy(request: VarianceRequest) -> float:
     """
     prepare_process()
     with with_threads(request.threads):
-        asked = asked_pairs(request.objective, request.estimators, default_objective="iwae", k=max(request.ks), or_k=request.ks)
+        asked = asked_pairs(
+            request.objective, request.estimators, default_objective="iwae", k=max(request.ks), or_k=request.ks
+        )
         pairs = [each.pair for each in asked]
         randomness = Randomness(request.seed, resolve_device(request.device))
         source = ToyReplicates(toy_problem(randomness), randomness)

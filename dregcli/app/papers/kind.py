@@ -47,11 +47,15 @@ class PaperRequest:
 
 @dataclass(frozen=True)
 class Change:
-    """What a scale changes: a name, and the values before and after, in words."""
+    """What a scale changes: a name, and the values before and after, in words.
+
+    ``is_main`` says whether it makes a result of another size, as the number of steps does.
+    """
 
     name: str
     before: str
     after: str
+    is_main: bool = False
 
     def __str__(self) -> str:
         return f"{self.name}: {self.before} -> {self.after}"

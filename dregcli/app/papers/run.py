@@ -17,8 +17,9 @@ from dregcli.wording import duration
 
 NO_NUMBERS = "The paper gives a curve only; no value is compared."
 
-_CAPTION = "Means over seeds of our runs, with 95 % intervals along training and ± one standard error elsewhere."
+_CAPTION = "Our runs: means over seeds, with 95 % intervals along training and ± one standard error elsewhere."
 _STARS = " Stars: published numbers; how each was read is in the table."
+_EXCESS = " A squared bias is drawn where it is at least two standard errors above 0."
 _FLOOR = " Dotted grey: the SNR of noise alone."
 
 
@@ -130,11 +131,12 @@ def draw(asked: Asked, results: Results, listener: Listener, folder: Path) -> Wr
     caption = _CAPTION
     caption += _STARS if any(each.marks for each in results.drawings) else ""
     caption += _FLOOR if any(each.floor is not None for each in results.drawings) else ""
+    caption += _EXCESS if any(each.is_excess for each in results.drawings) else ""
     if sentence := in_a_sentence(asked.scaled, asked.request.scale):
         caption += f" {sentence}"
     if results.missing:
         caption += f" Not complete: {results.missing}."
-    title = f"{asked.paper.title} ({asked.paper.reference}, {asked.paper.place}), from our runs"
+    title = f"{asked.paper.title} ({asked.paper.reference})"
     drawn = paper_figure(asked.stem, title, results.drawings, caption)
     (written,) = write_figures([drawn], folder, listener)
     return written

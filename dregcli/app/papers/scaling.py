@@ -1,6 +1,6 @@
 """A shorter version of a study: fewer steps, seeds and samples, with every schedule as much shorter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, cast
 
@@ -9,12 +9,18 @@ from dregcli.app.papers.shares import fewer_samples, fewer_seeds, whole
 from dregcli.engine.optimisation import parse_schedule
 from dregcli.engine.words import parse_scheduled, short_word
 from dregcli.errors import SpecError
-from dregcli.specs.number_lists import parse_seeds
 from dregcli.specs.papers.document import Evaluation, Paper, Training
+from dregcli.specs.resolve import flag
 from dregcli.words import split_pair
 
 _STEPS: Final = ("steps", "warmup_steps", "kl_warmup", "eval_every", "checkpoint_every", "log_every")
 """Options that are numbers of steps. Evaluations and rows of metrics keep their number."""
+
+
+SEEDS: Final = "seeds"
+
+_MAIN: Final = ("steps", "epochs", "K", SEEDS)
+"""Names of changes that a reader of a result must know."""
 
 
 def shorter_study(paper: Paper, experiment: Training, share: float) -> Scaled:
@@ -32,7 +38,7 @@ def shorter_study(paper: Paper, experiment: Training, share: float) -> Scaled:
     seeds = experiment.seed_list
     fewer = fewer_seeds(seeds, share, least=paper.scale.least_seeds)
     if len(fewer) < len(seeds):
-        shorter.changed("seeds", f"{len(seeds)}", f"{len(fewer)}")
+        shorter.changed(SEEDS, f"{len(seeds)}", f"{len(fewer)}")
     evaluation = experiment.evaluation
     if evaluation is not None:
         k = min(evaluation.k, whole(evaluation.k, share, least=max(ks.values(), default=2)))
@@ -64,7 +70,7 @@ class _Shorter:
 
     def changed(self, name: str, before: str, after: str) -> None:
         if before != after:
-            self._changes[Change(name, before, after)] = None
+            self._changes[Change(name, before, after, name in _MAIN)] = None
 
     def table(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return a table of options, in which a value may be a list of values."""
@@ -81,7 +87,7 @@ class _Shorter:
         return found
 
     def _objective_in(self, word: str) -> str:
-        """Return a word in which an objective changes within fewer steps; a pair has the objective before its slash."""
+        """Return a word in which an objective changes within fewer steps; it stands before the slash of a pair."""
         objective, estimator = split_pair(word)
         changes = objective if objective is not None else word
         with suppress(SpecError):  # the name of an estimator, or a word with a fault that is reported later
@@ -91,15 +97,15 @@ class _Shorter:
                 return shorter if objective is None else f"{shorter}/{estimator}"
         return word
 
-    def _numbers(self, options: dict[str, Any], field: str, shorter: Any) -> None:  # noqa: ANN401 - a function
+    def _numbers(self, options: dict[str, Any], field: str, shorter: Callable[[int], int]) -> None:
         before = _numbers(options, field)
         if not before:
             return
         after = [shorter(each) for each in before]
         options[field] = after if isinstance(options[field], list) else after[0]
-        self.changed(field.replace("_", " ") if field != "k" else "K", _listed(before), _listed(after))
+        self.changed("K" if field == "k" else flag(field), _listed(before), _listed(after))
 
-    def _words(self, options: dict[str, Any], field: str, shorter: Any) -> None:  # noqa: ANN401 - a function
+    def _words(self, options: dict[str, Any], field: str, shorter: Callable[[str], str]) -> None:
         given = options.get(field)
         words = cast("list[object]", given) if isinstance(given, list) else [given]
         if not all(isinstance(each, str) for each in words):
@@ -107,12 +113,12 @@ class _Shorter:
         after: list[str] = []
         for each in words:
             try:
-                after.append(shorter(each))
+                after.append(shorter(str(each)))
             except SpecError:
                 return  # reported with the options
         options[field] = after if isinstance(given, list) else after[0]
         for one, other in zip(words, after, strict=True):
-            self.changed(field.replace("_", " "), str(one), other)
+            self.changed(flag(field), str(one), other)
 
 
 def _numbers(options: Mapping[str, Any], field: str) -> list[int]:
@@ -131,9 +137,14 @@ def in_a_sentence(scaled: Scaled, share: float) -> str:
     """Say in one sentence what a shorter version leaves out; empty for the whole experiment."""
     if not scaled.changes:
         return ""
-    parts = "; ".join(f"{each.name} {each.after} in place of {each.before}" for each in scaled.changes)
+    parts = [f"{each.name} {each.after} in place of {each.before}" for each in scaled.changes if each.is_main]
     return (
-        f"At scale {share:g} ({parts}) this shows an order and a direction at most: the published numbers are those of "
-        "the whole length."
+        f"At scale {share:g} ({'; '.join(parts)}) the order of the lines is the most that can be expected: the "
+        "published numbers are those of the whole length."
     )
 
+
+def shorter_in_words(scaled: Scaled) -> str:
+    """Say in what a run is shorter than the paper's; empty if it is not."""
+    kept = [each for each in scaled.changes if each.is_main and each.name != SEEDS]
+    return "; ".join(f"{each.name} {each.after} of {each.before}" for each in kept)

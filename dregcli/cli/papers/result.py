@@ -1,6 +1,6 @@
 """The output of ``dreg paper run``."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dregcli.cli.render import Terminal
 
@@ -16,7 +16,7 @@ def show_preview_of_paper(terminal: Terminal, found: "PaperPreview") -> None:
 
     expected = found.expected
     if terminal.as_json:
-        content = preview_json(found.preview) if found.preview else {"runs": []}
+        content: dict[str, Any] = preview_json(found.preview) if found.preview else {"runs": []}
         terminal.result(content | {"expected": vars(expected) if expected else None})
         return
     if found.preview is not None:

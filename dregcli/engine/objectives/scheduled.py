@@ -27,7 +27,9 @@ class ScheduledObjective:
 
     def shortened(self, share: float) -> "ScheduledObjective":
         """Return the objective that changes in this share of the steps, at least one."""
-        shorter = tuple((name, replace(each, steps=max(1, round(share * each.steps)))) for name, each in self.schedules)
+        shorter = tuple(
+            (name, replace(each, steps=max(1, round(share * each.steps)))) for name, each in self.schedules
+        )
         return ScheduledObjective(self.start, shorter)
 
     def at(self, step: int) -> Objective:

@@ -12,7 +12,7 @@ from dregcli.report.figures import style
 from dregcli.report.figures.layout import Below, lay_out, new_figure, panel_grid
 from dregcli.report.figures.sheet import Sheet
 from dregcli.report.figures.ticks import linear_ticks_at, log_scale, steps_axis, ticks_at
-from dregcli.report.papers.outcome import Drawing, Line
+from dregcli.report.papers.outcome import Drawing, Line, Point
 
 _LEAST: Final = 26.0
 """Width that a panel needs, in multiples of the letters' size."""
@@ -20,13 +20,23 @@ _LEAST: Final = 26.0
 _RATIO: Final = 4.0
 """Ratio of the largest x to the smallest from which on the axis is logarithmic."""
 
-_STAR: Final = {"marker": "*", "markersize": 11.0, "markeredgecolor": "#000000", "markeredgewidth": 0.7}
+_STAR: Final[dict[str, Any]] = {
+    "marker": "*",
+    "markersize": 11.0,
+    "markeredgecolor": "#000000",
+    "markeredgewidth": 0.7,
+}
+
+_SURE: Final = 2.0
+"""Standard errors above 0 from which on a value counts as more than noise."""
 
 _AROUND: Final = 1.5
 """Factor between the ends of a logarithmic axis and the numbers on it."""
 
 
-def paper_figure(name: str, title: str, drawings: Sequence[Drawing], caption: str, sheet: Sheet | None = None) -> Drawn:
+def paper_figure(
+    name: str, title: str, drawings: Sequence[Drawing], caption: str, sheet: Sheet | None = None
+) -> Drawn:
     """Draw all panels.
 
     Args:
@@ -54,7 +64,7 @@ def _panel(axes: Axes, drawing: Drawing, looks: dict[str, style.Look], entries: 
     texts: list[str] = []
     for i, line in enumerate(drawing.lines):
         look = looks[line.label]
-        drawn = _along(axes, line, look, i) if drawing.along else _points(axes, line, look, is_log=drawing.is_log)
+        drawn = _along(axes, line, look, i) if drawing.along else _points(axes, line, look, drawing)
         if drawn is not None:
             entries.setdefault(line.label, drawn)
         texts += [f"{drawing.title}, {line.label}: {line.points[-1].y.mean:.4g}"] if line.points else []
@@ -84,7 +94,7 @@ def _axes(axes: Axes, drawing: Drawing) -> None:
         steps_axis(axes)
         return
     values = sorted(
-        {each.x for line in drawing.lines for each in line.points if each.x is not None}
+        {each.x for line in drawing.lines for each in _shown(line, drawing) if each.x is not None}
         | {mark.x for mark in drawing.marks if mark.x is not None}
     )
     if values:
@@ -94,7 +104,8 @@ def _axes(axes: Axes, drawing: Drawing) -> None:
 
 def _log_limits(drawing: Drawing) -> tuple[float, float] | None:
     """Return limits that show every positive number."""
-    found = [each.y.mean for line in drawing.lines for each in line.points]
+    kept = [line.points if drawing.along else _shown(line, drawing) for line in drawing.lines]
+    found = [each.y.mean for points in kept for each in points]
     for line in drawing.lines:
         found += [] if line.band is None else [float(each) for each in line.band.mean]
     found += [mark.y for mark in drawing.marks] + ([] if drawing.floor is None else [drawing.floor])
@@ -106,15 +117,24 @@ def _along(axes: Axes, line: Line, look: style.Look, i: int) -> Any:  # noqa: AN
     return None if line.band is None else style.draw_band(axes, line.band, look, line.label, i=i)
 
 
-def _points(axes: Axes, line: Line, look: style.Look, *, is_log: bool) -> Any:  # noqa: ANN401 - matplotlib's
-    kept = [each for each in line.points if each.x is not None and (each.y.mean > 0.0 or not is_log)]
+def _shown(line: Line, drawing: Drawing) -> list[Point]:
+    """Return the points that the panel can show."""
+    least = 0.0 if drawing.is_log else -math.inf
+    above = _SURE if drawing.is_excess else 0.0
+    return [
+        each for each in line.points if each.x is not None and each.y.mean - above * (each.y.stderr or 0.0) > least
+    ]
+
+
+def _points(axes: Axes, line: Line, look: style.Look, drawing: Drawing) -> Any:  # noqa: ANN401 - matplotlib's
+    kept, is_log = _shown(line, drawing), drawing.is_log
     if not kept:
         return None
     y = [each.y.mean for each in kept]
     errors = [each.y.stderr or 0.0 for each in kept]
     below = [min(error, 0.9 * value) if is_log else error for value, error in zip(y, errors, strict=True)]
     return axes.errorbar(
-        [each.x for each in kept],
+        [each.x or 0.0 for each in kept],
         y,
         yerr=[below, errors],
         color=look.colour,

@@ -54,6 +54,7 @@ class Drawing:
         lines: the lines.
         marks: published numbers.
         floor: the value of pure noise; None if there is none.
+        is_excess: whether a value is drawn only if it is at least two standard errors above 0.
     """
 
     title: str
@@ -64,6 +65,7 @@ class Drawing:
     lines: tuple[Line, ...]
     marks: tuple[Mark, ...] = ()
     floor: float | None = None
+    is_excess: bool = False
 
 
 @dataclass(frozen=True)

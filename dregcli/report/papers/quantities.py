@@ -1,4 +1,4 @@
-"""What a panel of trained models may show: each quantity of a group of runs at the end, or of a run along training."""
+"""What a panel of trained models may show: quantities of runs at the end, or along training."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +9,9 @@ from dregcli.names import Split
 from dregcli.report.aggregate import Aggregate
 from dregcli.report.groups import Evaluated, Group, RunRow
 from dregcli.report.series import Series, series
+
+_NATS: Final = "nats per example (larger is better)"
+_SPLITS: Final = {Split.TRAIN: "training", Split.VALID: "validation", Split.TEST: "test"}
 
 _PARTS: Final = {"encoder": "posterior", "decoder": "model"}
 """Names of the networks in columns of metrics."""
@@ -34,7 +37,8 @@ class Quantity:
     """A quantity of trained models.
 
     Attributes:
-        name: what it is called, for an axis; ``{}`` stands for the network.
+        name: what it is called; ``{}`` stands for the network.
+        unit: its unit, for an axis.
         is_log: whether its axis is logarithmic.
         at_end: returns the mean over seeds at the end of training, given the network and the evaluation.
         along: returns the course of one run along training, given the network; None if there is none.
@@ -43,6 +47,7 @@ class Quantity:
     """
 
     name: str
+    unit: str
     at_end: Callable[[Group, str, Wanted | None], Aggregate | None]
     along: Callable[[RunRow, str], Series | None] | None = None
     is_log: bool = False
@@ -67,7 +72,8 @@ def _bound(split: Split) -> Quantity:
         return series(row.metrics, split, "bound")
 
     return Quantity(
-        f"{split} bound, nats per example",
+        f"{_SPLITS[split]} bound",
+        _NATS,
         lambda group, _, __: group.bound(split),
         None if split is Split.TEST else course,
     )
@@ -85,8 +91,11 @@ def _tracked(statistic: str) -> Quantity:
         name = f"{_PARTS[network]}_{statistic}"
         return mine.get(f"{name}_window") or mine.get(name)
 
-    words = {"variance": "variance of the {}'s gradient", "snr": "SNR of the {}'s gradient"}
-    return Quantity(words[statistic], at_end, course, is_log=True, is_tracked=True)
+    words = {
+        "variance": ("variance of the {}'s gradient", "squared nats per squared unit"),
+        "snr": ("SNR of the {}'s gradient", "mean of |mean| / sd"),
+    }
+    return Quantity(*words[statistic], at_end, course, is_log=True, is_tracked=True)
 
 
 def _log_likelihood(group: Group, _: str, wanted: Wanted | None) -> Aggregate | None:
@@ -103,8 +112,8 @@ QUANTITIES: Final[Mapping[str, Quantity]] = {
     "bound-train": _bound(Split.TRAIN),
     "bound-valid": _bound(Split.VALID),
     "bound-test": _bound(Split.TEST),
-    "log-likelihood": Quantity("bound of log p(x) by the evaluation, nats", _log_likelihood, needs_evaluation=True),
-    "active-units": Quantity("active units", _active_units, needs_evaluation=True),
+    "log-likelihood": Quantity("evaluated log p(x)", _NATS, _log_likelihood, needs_evaluation=True),
+    "active-units": Quantity("active units", "number of latents", _active_units, needs_evaluation=True),
     "variance": _tracked("variance"),
     "snr": _tracked("snr"),
 }

@@ -53,12 +53,15 @@ def panel_table(drawing: Drawing) -> Table:
         return NOTHING if found is None else Cell(show(found.y.mean, found.y.stderr), found.y.mean)
 
     at: list[float | None] = [*xs] or [None]
-    columns = [Column("line", numeric=False), *(Column("at the end" if x is None else f"{drawing.x} {x:g}") for x in at)]
+    columns = [
+        Column("line", numeric=False),
+        *(Column("at the end" if x is None else f"{drawing.x} {x:g}") for x in at),
+    ]
     rows = [
         (Cell(line.label), *(cell(next((each for each in line.points if each.x == x), None)) for x in at))
         for line in drawing.lines
     ]
-    return Table(f"{drawing.title}: {drawing.y}, mean ± s.e. over seeds", tuple(columns), tuple(rows))
+    return Table(f"{drawing.title}, {drawing.y}: mean ± s.e. over seeds", tuple(columns), tuple(rows))
 
 
 def _signed(value: float, stderr: float | None) -> str:

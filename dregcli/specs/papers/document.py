@@ -65,6 +65,21 @@ class Training(_Seeded, frozen=True):
     runs: list[dict[str, Any]] = Field(min_length=1)
     evaluation: Evaluation | None = None
 
+    @field_validator("options", mode="after")
+    @classmethod
+    def _spell(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return _spelt(options)
+
+    @field_validator("runs", mode="after")
+    @classmethod
+    def _spell_all(cls, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [_spelt(each) for each in runs]
+
+
+def _spelt(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options by field: a file may spell them like the options of the command line, with dashes."""
+    return {name.replace("-", "_"): value for name, value in options.items()}
+
 
 class ToyGradients(_Seeded, frozen=True):
     """An experiment that measures gradients on the Gaussian toy of arXiv 1802.04537, as ``dreg variance --toy`` does.

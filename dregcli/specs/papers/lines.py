@@ -31,7 +31,7 @@ class Lines:
 
     def of(self, place: Sequence[str | int]) -> int:
         """Return the line of an entry, or of the smallest part of the file that should hold it."""
-        whole = tuple(place)
+        whole = tuple(_spelt(part) if isinstance(part, str) else part for part in place)
         return next(self._found[whole[:end]] for end in range(len(whole), -1, -1) if whole[:end] in self._found)
 
     def _table(self, parts: Sequence[str], *, is_listed: bool) -> Place:
@@ -48,4 +48,9 @@ class Lines:
 
 
 def _parts(name: str) -> list[str]:
-    return [part.strip().strip("\"'") for part in name.split(".")]
+    return [_spelt(part.strip().strip("\"'")) for part in name.split(".")]
+
+
+def _spelt(name: str) -> str:
+    """Return a name with underscores: options may be spelt with dashes, too."""
+    return name.replace("-", "_")

@@ -56,7 +56,8 @@ def read_paper(path: Path) -> PaperFile:
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"The file of an experiment is not valid TOML: {error}.", where=str(path), hint=HINT) from error
+        what = f"The file of an experiment is not valid TOML: {error}."
+        raise UsageError(what, where=str(path), hint=HINT) from error
     try:
         return PaperFile(path.stem, path, text, Paper.model_validate(content))
     except ValidationError as error:
