@@ -78,6 +78,13 @@ def test_what_the_form_does_not_show(tmp_path: Path) -> None:
         (TOY, "k = [1, 2]", "k = [2, 1]", "k = [2, 1]", "must ascend"),
         (TOY, "k = 1 }", "k = 8 }", 'at = { pair = "iwae/dreg", k = 8 }', "k must be one of 1,2, got 8."),
         (TOY, 'pair = "iwae/reparam" }', 'pair = "rws/dreg" }', 'at = { pair = "rws/dreg" }', "no pair of the"),
+        (
+            TOY,
+            'reparam", k = 1',
+            'reparam", k = 2',
+            'at = { pair = "iwae/reparam", k = 2 }',
+            "a slope begins at one of K=1",
+        ),
         (TOY, 'y = "squared_bias"', 'y = "bias"', 'y = "bias"', "must be one of variance"),
     ):
         text = base.replace(before, after)

@@ -90,5 +90,14 @@ value = -1.0
 read = "theory"
 source = "nowhere, theorem 1"
 what = "an invented number, for a test"
+
+[[published]]
+y = "variance"
+of = "slope"
+at = { pair = "iwae/reparam", k = 1 }
+value = -1.0
+read = "theory"
+source = "nowhere, theorem 1"
+what = "an invented number, for a test"
 """
 """Three pairs at two seeds, 400 gradients each."""

@@ -1,4 +1,4 @@
-"""Write the results of an experiment for a repository: one small JSON file, and a page with its tables."""
+"""Write the results of an experiment for a repository: one small JSON file, the figure, and a page."""
 
 import json
 from dataclasses import dataclass
@@ -7,10 +7,11 @@ from pathlib import Path
 from dregcli.app.common.listener import Listener
 from dregcli.app.papers.kind import Asked, Results
 from dregcli.app.papers.kinds import kind_of
-from dregcli.app.papers.run import NO_NUMBERS, results_as_json
+from dregcli.app.papers.run import NO_NUMBERS, figure_of, results_as_json
 from dregcli.app.papers.scaling import in_a_sentence
 from dregcli.errors import RunNotFound
 from dregcli.filesystem import LOCAL, make_folders, write_aside
+from dregcli.report.drawn import Drawn
 from dregcli.report.papers.tables import differences_table, panel_table
 from dregcli.report.tables import Table
 from dregcli.wording import listed, shell_command
@@ -44,10 +45,13 @@ def export_paper(asked: Asked, folder: Path, listener: Listener) -> Exported:
         listener.warn(f"{results.missing}: the table says so; the same command again writes all of it")
     make_folders(LOCAL, folder)
     content = json.dumps({**results_as_json(asked, results), "command": command_of(asked)}, indent=1, allow_nan=False)
-    files = (folder / f"{asked.stem}.json", folder / f"{asked.stem}.md")
-    write_aside(LOCAL, files[0], content.encode() + b"\n")
-    write_aside(LOCAL, files[1], page(asked, results).encode())
-    return Exported(files, results.missing)
+    drawn = figure_of(asked, results)
+    contents = {".json": content.encode() + b"\n", ".md": page(asked, results, drawn).encode()}
+    contents |= {".png": drawn.render(".png")} if drawn else {}
+    files = {folder / f"{asked.stem}{suffix}": each for suffix, each in contents.items()}
+    for path, each in files.items():
+        write_aside(LOCAL, path, each)
+    return Exported(tuple(files), results.missing)
 
 
 def command_of(asked: Asked) -> str:
@@ -56,8 +60,8 @@ def command_of(asked: Asked) -> str:
     return shell_command(["dreg", "paper", "run", asked.request.word, *scale])
 
 
-def page(asked: Asked, results: Results) -> str:
-    """Return the page: what was run, how, and the tables."""
+def page(asked: Asked, results: Results, drawn: Drawn | None) -> str:
+    """Return the page: what was run, how, the figure and the tables."""
     paper, made = asked.paper, results.made
     assert made is not None
     label = ", shorter than the paper" if asked.is_shorter else ""
@@ -66,9 +70,11 @@ def page(asked: Asked, results: Results) -> str:
         f"{paper.reference}, {paper.place}. {paper.what}",
         *([in_a_sentence(asked.scaled, asked.request.scale)] if asked.is_shorter else []),
         *([f"**Not complete: {results.missing}.**"] if results.missing else []),
-        f"```sh\n{command_of(asked)}\n```",
+        # The mark tells the tests of dreg's own pages not to run the command.
+        f"<!-- not run: takes {_hours(made.hours)} -->\n```sh\n{command_of(asked)}\n```",
         f"dreg {listed(made.versions)} on {listed(made.processors)}: {_hours(made.hours)}; {made.length}.",
         *([f"In what our runs differ: {' '.join(paper.ours)}"] if paper.ours else []),
+        *([f"![{drawn.alt}]({asked.stem}.png)"] if drawn else []),
         *([_table(differences_table(results.compared))] if results.compared else [NO_NUMBERS]),
         *(_table(panel_table(each)) for each in results.drawings if each.lines),
     ]

@@ -11,13 +11,16 @@ from dregcli.app.papers.scaling import in_a_sentence
 from dregcli.app.reporting.figures import WrittenFigure, write_figures
 from dregcli.app.studies.preview import Preview
 from dregcli.filesystem import LOCAL, check_can_write
+from dregcli.report.drawn import Drawn
 from dregcli.report.figures.paper import paper_figure
 from dregcli.report.papers.outcome import lines_as_json
-from dregcli.wording import duration
+from dregcli.wording import duration, listed
 
 NO_NUMBERS = "The paper gives a curve only; no value is compared."
 
-_CAPTION = "Our runs: means over seeds, with 95 % intervals along training and ± one standard error elsewhere."
+_CAPTION = "Our runs: means over seeds, with "
+_ALONG = "95 % intervals along training"
+_AT_END = "± one standard error"
 _STARS = " Stars: published numbers; how each was read is in the table."
 _EXCESS = " A squared bias is drawn where it is at least two standard errors above 0."
 _FLOOR = " Dotted grey: the SNR of noise alone."
@@ -126,9 +129,19 @@ def draw(asked: Asked, results: Results, listener: Listener, folder: Path) -> Wr
     Raises:
         StoreWriteError: a file cannot be written.
     """
+    if (drawn := figure_of(asked, results)) is None:
+        return None
+    (written,) = write_figures([drawn], folder, listener)
+    return written
+
+
+def figure_of(asked: Asked, results: Results) -> Drawn | None:
+    """Draw the figure of an experiment; None if there is nothing to draw."""
     if not any(each.lines for each in results.drawings):
         return None
-    caption = _CAPTION
+    bars = [_ALONG] if any(each.along for each in results.drawings) else []
+    bars += [_AT_END] if any(not each.along for each in results.drawings) else []
+    caption = f"{_CAPTION}{listed(bars)}."
     caption += _STARS if any(each.marks for each in results.drawings) else ""
     caption += _FLOOR if any(each.floor is not None for each in results.drawings) else ""
     caption += _EXCESS if any(each.is_excess for each in results.drawings) else ""
@@ -137,9 +150,7 @@ def draw(asked: Asked, results: Results, listener: Listener, folder: Path) -> Wr
     if results.missing:
         caption += f" Not complete: {results.missing}."
     title = f"{asked.paper.title} ({asked.paper.reference})"
-    drawn = paper_figure(asked.stem, title, results.drawings, caption)
-    (written,) = write_figures([drawn], folder, listener)
-    return written
+    return paper_figure(asked.stem, title, results.drawings, caption)
 
 
 def _note_changes(asked: Asked, listener: Listener) -> None:

@@ -92,7 +92,7 @@ def compared(asked: Asked, published: Published, member: Member, wanted: Wanted 
 
     Args:
         asked: the experiment.
-        published: the published number.
+        published: the published number, as the file has it.
         member: the runs that it belongs to.
         wanted: the evaluation that counts.
     """

@@ -99,6 +99,10 @@ def _published_faults(each: Published, experiment: ToyGradients, pairs: Sequence
     if each.of == "slope":
         if each.y not in SLOPED:
             found.append(("of", f"a slope is one of {', '.join(SLOPED)}, got {each.y}."))
+        if "k" in each.at and each.at["k"] not in experiment.k[:-1]:
+            found.append(
+                ("at", f"a slope begins at one of K={ks_in_words(experiment.k[:-1])}, got {each.at['k']!r}.")
+            )
     elif each.at.get("k") not in experiment.k:
         found.append(("at", f"k must be one of {ks_in_words(experiment.k)}, got {each.at.get('k')!r}."))
     try:

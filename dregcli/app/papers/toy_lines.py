@@ -1,7 +1,9 @@
 """The lines of a figure, and the numbers beside published ones, from measurements on the Gaussian toy."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import linear_regression
 from typing import Any, cast
 
 from dregcli.app.papers.kind import Asked
@@ -44,7 +46,19 @@ def _value(measured: Sequence[Measured], network: str, key: Key, k: int, y: str)
     return _mean([(each["value"], each["stderr"]) for each in found])
 
 
+def _slope_from(measured: Sequence[Measured], network: str, key: Key, y: str, k: int) -> Aggregate | None:
+    """Return the mean over seeds of the slope on two logarithmic axes, by least squares from a K on."""
+    slopes: list[float] = []
+    for each in measured:
+        rows = [row for row in _rows(each, network) if _whose(row) == key and row["k"] >= k and row[y]["value"]]
+        points = [(math.log(row["k"]), math.log(row[y]["value"])) for row in rows if row[y]["value"] > 0.0]
+        if len(points) > 1:
+            slopes.append(linear_regression(*zip(*points, strict=True)).slope)
+    return aggregate(slopes, None)
+
+
 def _slope(measured: Sequence[Measured], network: str, key: Key, y: str) -> Aggregate | None:
+    """Return the mean over seeds of the slope over all K at which the quantity is above noise."""
     every = [
         each
         for of_seed in measured
@@ -108,7 +122,10 @@ def compared(asked: Asked, each: Published, full: Published, measured: Sequence[
         measured: the measurements of all seeds.
     """
     key = key_of(each)
-    if each.of == "slope":
+    if each.of == "slope" and "k" in each.at:
+        k = cast("int", each.at["k"])
+        ours, at = _slope_from(measured, each.network, key, each.y, k), f", K from {k} on"
+    elif each.of == "slope":
         ours, at = _slope(measured, each.network, key, each.y), ""
     else:
         k = cast("int", each.at["k"])

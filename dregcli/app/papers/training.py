@@ -105,7 +105,10 @@ class Trainings:
         wanted = _wanted(evaluation) if evaluation else None
         published = list(zip(asked.paper.published, matched(asked, members), strict=True))
         drawings = tuple(drawing_of(panel, members, published, wanted) for panel in asked.paper.figure)
-        beside = tuple(compared(asked, each, member, wanted) for each, member in published)
+        whole = asked.file.paper.published
+        beside = tuple(
+            compared(asked, each, member, wanted) for each, (_, member) in zip(whole, published, strict=True)
+        )
         done = [each for member in members for each in member.repeats]
         short = len(plan.combinations) - len(done)
         lacking = (

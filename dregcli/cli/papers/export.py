@@ -27,7 +27,7 @@ def export(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write the results of an experiment as a small JSON file and a page with its tables; nothing is run."""
+    """Write the results of an experiment as a small JSON file, a picture and a page with tables; nothing is run."""
     from dregcli.app.papers.asking import ask
     from dregcli.app.papers.export import export_paper
     from dregcli.app.papers.kind import PaperRequest

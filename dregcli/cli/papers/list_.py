@@ -34,11 +34,10 @@ def list_(
         for each in found
     ]
     terminal.table(["name", "done", "whole length", "what", "reference"], rows)
-    hints = dict.fromkeys(
-        f"{each.problem.what} next: {each.problem.hint}" for each in found if each.problem and each.problem.hint
-    )
-    for hint in hints:
-        terminal.line(hint)
+    for each in found:
+        if each.problem:
+            terminal.line(f"{each.asked.file.name}: not known: {each.problem.what}")
+            terminal.line(f"  next: {each.problem.hint}")
 
 
 def _done(each: "Listed") -> str:
@@ -47,7 +46,7 @@ def _done(each: "Listed") -> str:
 
 
 def _length(each: "Listed") -> str:
-    return each.state.length if each.state else "data are missing"
+    return each.state.length if each.state else "-"
 
 
 def _json(each: "Listed") -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from dregcli.columns import at_floor
 from dregcli.report.papers.outcome import Compared, Drawing, Point
 from dregcli.report.tables import NOTHING, Cell, Column, Table, mean
-from dregcli.wording import scientific, with_error
+from dregcli.wording import AT_FLOOR, scientific, with_error
 
 _READ = {
     "table": "table",
@@ -50,7 +51,10 @@ def panel_table(drawing: Drawing) -> Table:
     show = scientific if drawing.is_log else with_error
 
     def cell(found: Point | None) -> Cell:
-        return NOTHING if found is None else Cell(show(found.y.mean, found.y.stderr), found.y.mean)
+        if found is None:
+            return NOTHING
+        noise = at_floor(found.y.mean, drawing.floor)
+        return Cell(AT_FLOOR if noise else show(found.y.mean, found.y.stderr), found.y.mean)
 
     at: list[float | None] = [*xs] or [None]
     columns = [

@@ -148,7 +148,8 @@ class Published(BaseModel, frozen=True):
 
     Attributes:
         y: the quantity, in the words of a panel.
-        at: settings of the run that it belongs to, with the value of ``x`` among them.
+        at: settings of the run that it belongs to, with the value of ``x`` among them; for a slope, ``k`` is the
+            smallest K that it is fitted to.
         value: the number; a log-likelihood in nats per example is negative, as dreg has it.
         error: its error as published, or the error of reading it; None if neither is known.
         of: value; or slope, the power of K that the quantity follows.

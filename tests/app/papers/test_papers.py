@@ -139,7 +139,7 @@ def test_the_toy_gives_closed_forms_and_is_not_measured_again(monkeypatch: pytes
     (stl,) = [line for line in bias.lines if line.label == "iwae/stl"]
     assert stl.points[0].y.mean == 0.0, "at K = 1, stl is dreg, on the same noise"
     assert stl.points[1].y.mean > 0.0
-    value, slope = result.results.compared
+    value, slope, fitted = result.results.compared
     assert value.difference == pytest.approx(at_one["iwae/dreg"] - 0.1)
     files = sorted((experiment.out / "measured").iterdir())
     assert len(files) == 2
@@ -152,6 +152,8 @@ def test_the_toy_gives_closed_forms_and_is_not_measured_again(monkeypatch: pytes
     ]
     assert slope.ours is not None
     assert slope.ours.mean == pytest.approx(fmean(slopes), rel=1e-12)
+    assert fitted.ours is not None
+    assert fitted.ours.mean == pytest.approx(slope.ours.mean, rel=1e-9), "all K, and so the same line"
     monkeypatch.setattr(toy, "measure_variance", lambda *_, **__: pytest.fail("measured again"))
     assert run_paper(experiment, Recorder()).results.compared == result.results.compared
     files[0].write_bytes(b"{")
@@ -174,7 +176,7 @@ def test_what_is_written_for_a_repository_says_what_it_is() -> None:
     exported = export_paper(experiment, Path("results"), listener)
     content = json.loads(exported.files[0].read_text())
     page = exported.files[1].read_text()
-    assert [path.name for path in exported.files] == ["my-scale0.05.json", "my-scale0.05.md"]
+    assert [path.name for path in exported.files] == ["my-scale0.05.json", "my-scale0.05.md", "my-scale0.05.png"]
     assert "shorter than the paper" in page
     assert "dreg paper run my.toml --scale 0.05" in page
     assert content["scale"] == 0.05
