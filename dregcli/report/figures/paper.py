@@ -30,6 +30,9 @@ _STAR: Final[dict[str, Any]] = {
 _SURE: Final = 2.0
 """Standard errors above 0 from which on a value counts as more than noise."""
 
+_FAR: Final = 10.0
+"""Ratio of the lowest number to the value of noise from which on the latter is not shown."""
+
 _AROUND: Final = 1.5
 """Factor between the ends of a logarithmic axis and the numbers on it."""
 
@@ -108,8 +111,10 @@ def _log_limits(drawing: Drawing) -> tuple[float, float] | None:
     found = [each.y.mean for points in kept for each in points]
     for line in drawing.lines:
         found += [] if line.band is None else [float(each) for each in line.band.mean]
-    found += [mark.y for mark in drawing.marks] + ([] if drawing.floor is None else [drawing.floor])
+    found += [mark.y for mark in drawing.marks]
     shown = [each for each in found if each > 0.0 and math.isfinite(each)]
+    if shown and drawing.floor is not None and drawing.floor > min(shown) / _FAR:
+        shown.append(drawing.floor)  # farther away, it would press the lines together, and says nothing
     return (min(shown) / _AROUND, max(shown) * _AROUND) if shown else None
 
 
