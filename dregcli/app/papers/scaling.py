@@ -1,5 +1,6 @@
 """A shorter version of a study: fewer steps, seeds and samples, with every schedule as much shorter."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, cast
@@ -13,8 +14,12 @@ from dregcli.specs.papers.document import Evaluation, Paper, Training
 from dregcli.specs.resolve import flag
 from dregcli.words import split_pair
 
-_STEPS: Final = ("steps", "warmup_steps", "kl_warmup", "eval_every", "checkpoint_every", "log_every")
-"""Options that are numbers of steps. Evaluations and rows of metrics keep their number."""
+_STEPS: Final = ("steps", "warmup_steps", "kl_warmup", "log_every")
+"""Options that are numbers of steps. Rows of metrics, which cost nothing, keep their number."""
+
+_BETWEEN: Final = ("eval_every", "checkpoint_every")
+"""Steps between validations and checkpoints. They shrink with the root of the share, and so does their number: a
+validation takes as long in a short run as in a long one."""
 
 
 SEEDS: Final = "seeds"
@@ -77,6 +82,8 @@ class _Shorter:
         found = dict(options)
         for field in _STEPS:
             self._numbers(found, field, lambda value: whole(value, self._share))
+        for field in _BETWEEN:
+            self._numbers(found, field, lambda value: whole(value, math.sqrt(self._share)))
         self._numbers(found, "k", lambda value: self._ks.get(value, value))
         self._numbers(found, "eval_k", lambda value: whole(value, self._share, least=2) if value > 1 else value)
         for field in ("objective", "estimator"):

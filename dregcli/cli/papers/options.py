@@ -13,6 +13,6 @@ ScaleOption = Annotated[
         "--scale",
         metavar="SHARE",
         help="Share of the paper's steps, such as 0.05. Schedules and evaluations shorten with it; the numbers of "
-        "seeds and of samples K shorten with its root.",
+        "seeds, of samples K and of validations shrink with its root.",
     ),
 ]
