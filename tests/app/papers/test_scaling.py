@@ -77,7 +77,7 @@ what = "w"
     first, second = tables_of(training_of(paper))
     common = {
         "steps": 250,
-        "eval_every": 25,
+        "eval_every": 50,
         "checkpoint_every": 0,
         "log_every": 1,
         "warmup_steps": 50,
