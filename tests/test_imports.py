@@ -66,6 +66,9 @@ ROOMS = {
     "studies": {"common", "models", "planning", "loading", "training", "reporting"},
     "runs": {"common", "models", "planning", "loading", "training"},
     "datasets": {"common", "planning"},
+    "papers": {
+        *("common", "models", "planning", "loading", "training", "evaluation", "diagnosis", "reporting", "studies"),
+    },
 }
 """The rooms of app/, and those that each may import: no two of them import each other, not even by way of a third."""
 FORBIDDEN = {

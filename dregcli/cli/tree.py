@@ -15,6 +15,10 @@ COMMANDS: Final = {
     "eval": Place("evaluation.evaluate", "evaluate"),
     "sample": Place("sampling.sample", "sample"),
     "report": Place("reporting.report", "report"),
+    "paper list": Place("papers.list_", "list_"),
+    "paper show": Place("papers.show", "show"),
+    "paper run": Place("papers.run", "run"),
+    "paper export": Place("papers.export", "export"),
     "data list": Place("datasets.data", "list_", "LIST_EXAMPLES"),
     "data show": Place("datasets.data", "show", "SHOW_EXAMPLES"),
     "data import": Place("datasets.import_", "import_"),
@@ -36,6 +40,10 @@ COMMANDS: Final = {
 }
 
 _GROUPS: Final = {
+    "paper": (
+        "Repeat published experiments: list, show, run, export; with the published numbers beside ours.",
+        "Repeat a figure in a minute:  [bold]dreg paper run tucker2018-toy --scale 0.05[/bold]",
+    ),
     "data": (
         "Manage the data sets on this machine: list, show, import, verify, remove.",
         "Import your own data:  [bold]dreg data import images.npy --name mine[/bold]",

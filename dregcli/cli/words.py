@@ -62,6 +62,12 @@ def _presets(context: typer.Context, incomplete: str) -> list[str]:
     return list(PRESETS)
 
 
+def _papers(context: typer.Context, incomplete: str) -> list[str]:
+    from dregcli.specs.papers.named import paper_names
+
+    return paper_names()
+
+
 def _objectives(context: typer.Context, incomplete: str) -> list[str]:
     from dregcli.parts import known_words
 
@@ -99,6 +105,7 @@ _WORDS: Final[dict[str, Words]] = {
     "runs list names": _runs,
     "dataset": _datasets,
     "data show name": _datasets,
+    **dict.fromkeys(("paper show name", "paper run name", "paper export name"), _papers),
     "data verify names": _datasets,
     "data rm names": _files,
     "datasets": _any_of(*DatasetName),

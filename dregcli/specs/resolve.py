@@ -178,7 +178,7 @@ def _of_field(field: str, errors: list[Mapping[str, Any]], given: object, kind: 
     if must_be is None or errors[0]["type"] in ("value_error", "missing"):
         parts = ("".join(f"[{part}]" for part in each["loc"][1:]) for each in errors)
         more = _several_seeds(given) if field == "seed" else ""
-        return [Fault(flag(field) + part, _message(each) + more) for part, each in zip(parts, errors, strict=True)]
+        return [Fault(flag(field) + part, message_of(each) + more) for part, each in zip(parts, errors, strict=True)]
     words = [word for each in errors for word in _expected(each)]
     return [Fault(flag(field), f"must be {must_be}, got {given!r}.{_did_you_mean(given, words)}")]
 
@@ -205,7 +205,7 @@ def _did_you_mean(given: object, words: list[str]) -> str:
     return f" Did you mean '{near}'?" if near else ""
 
 
-def _message(error: Mapping[str, Any]) -> str:
+def message_of(error: Mapping[str, Any]) -> str:
     """Rewrite pydantic's message in the words of this program, with the given value."""
     context: Mapping[str, Any] = error.get("ctx", {})
     given = f", got {error['input']!r}"

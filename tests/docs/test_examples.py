@@ -219,7 +219,7 @@ def test_every_command_of_every_page_exists(capsys: pytest.CaptureFixture[str]) 
                 continue
             seen += 1
             words = shlex.split(found[1], comments=True)
-            command = words[: 2 if words[0] in ("data", "runs", "spec") else 1]
+            command = words[: 2 if words[0] in ("data", "paper", "runs", "spec") else 1]
             if (typed := " ".join(command)) not in known:
                 capsys.readouterr()
                 assert main([*command, "--help"]) == 0, line

@@ -22,9 +22,10 @@ from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.diagnostics.references import directions_of, every_pair
 from dregcli.engine.diagnostics.replicates import ModelReplicates, Replicates, ToyReplicates
 from dregcli.engine.diagnostics.variance import VarianceStudy
+from dregcli.engine.diagnostics.variance_result import NAMES
 from dregcli.engine.models.gaussian_toy import log_marginal, toy_problem
 from dregcli.engine.pairs import Pair
-from dregcli.engine.randomness import Randomness
+from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.words import short_word, word_of
 from dregcli.errors import Fault, SpecError
 from dregcli.filesystem import LOCAL, check_can_write
@@ -32,7 +33,7 @@ from dregcli.names import PriorGradient, Split
 from dregcli.parts import shown_word
 from dregcli.report.figures.variance import always_shown
 
-__all__ = ["VarianceRequest", "measure_variance"]
+__all__ = ["VarianceRequest", "measure_variance", "seconds_on_toy"]
 
 SAVE_SECONDS = 30.0
 """Seconds of work that a running measurement may lose if it is killed."""
@@ -70,6 +71,36 @@ def measure_variance(
         if request.toy:
             return _of_toy(request, listener)
         return _of_model(request, runs_dir=runs_dir, data_dir=data_dir, argv=argv, listener=listener)
+
+
+def seconds_on_toy(request: VarianceRequest) -> float:
+    """Return how long a measurement on the toy takes here, seconds, by the first draws at each K.
+
+    Args:
+        request: a request without faults, for the toy.
+    """
+    prepare_process()
+    with with_threads(request.threads):
+        asked = asked_pairs(
+            request.objective, request.estimators, default_objective="iwae", k=max(request.ks), or_k=request.ks
+        )
+        pairs = [each.pair for each in asked]
+        randomness = Randomness(request.seed, resolve_device(request.device))
+        source = ToyReplicates(toy_problem(randomness), randomness)
+
+        def draws(pairs: list[Pair], k: int) -> float:
+            """Return the time of one draw, without the first one."""
+            source.draw(Stream.VARIANCE_NOISE, 0, source.at_once, pairs, k)
+            began = time.monotonic()
+            drawn = source.draw(Stream.VARIANCE_NOISE, 1, source.at_once, pairs, k)
+            float(drawn.bound.sum())  # waits for a GPU
+            return time.monotonic() - began
+
+        references = directions_of(pairs, request.reference, every_pair)
+        seconds = draws(references, request.reference) * request.reference_count
+        for k in request.ks:
+            seconds += draws([pair for pair in pairs if not pair.faults(k)], k) * request.count
+        return seconds / source.at_once
 
 
 def _of_toy(request: VarianceRequest, listener: Listener) -> VarianceReport:
@@ -236,6 +267,7 @@ def _settings(request: VarianceRequest, pairs: list[Pair], taught: list[Pair]) -
         "reference_k": request.reference,
         "reference_replicates": request.reference_count,
         "seed": request.seed,
+        "statistics": list(NAMES),  # work that was left unfinished without one of them is not continued
         "dreg": __version__,
     }
 

@@ -29,7 +29,7 @@ from dregcli.specs.run import RunSpec
 from dregcli.store.runs import RunStore
 from dregcli.wording import listed
 
-__all__ = ["StudyResult", "TrainRequest", "TrainResult", "launch", "preview", "print_config"]
+__all__ = ["StudyResult", "TrainRequest", "TrainResult", "launch", "planned", "preview", "print_config"]
 
 
 def launch(
@@ -123,6 +123,19 @@ def preview(request: TrainRequest, *, runs_dir: Path, data_dir: Path, listener: 
     if request.is_study(files):
         return preview_study(_planned(request, files, data_dir), store, listener)
     return preview_run(plan_run(request, files, data_dir), request.name, store, listener)
+
+
+def planned(request: TrainRequest, data_dir: Path) -> StudyPlan:
+    """Plan a study for the machines that will train it, without training it.
+
+    Args:
+        request: the request.
+        data_dir: the data folder.
+
+    Raises:
+        Other errors: see ``dregcli.app.studies.plan.plan_study``.
+    """
+    return _planned(request, _files(request), data_dir)
 
 
 def _planned(request: TrainRequest, files: Files, data_dir: Path) -> StudyPlan:

@@ -41,6 +41,7 @@ class TrainRequest:
         preset: name of a preset, or a file.
         config: a file of options.
         sweep: a file of tables of options, each of which describes some runs of a study.
+        tables: such tables themselves, in place of their file; None if there are none.
         resume: the run to continue, instead of a new one.
         end: whether the run to continue ends at its last checkpoint.
         trust_code: whether the copy of the model's code that the run to continue keeps may be run.
@@ -56,6 +57,7 @@ class TrainRequest:
     preset: str | None = None
     config: Path | None = None
     sweep: Path | None = None
+    tables: Sequence[Mapping[str, Any]] | None = None
     resume: str | None = None
     end: bool = False
     trust_code: bool = False
@@ -78,7 +80,7 @@ class TrainRequest:
         """
         preset, faults = read_preset(self.preset)
         config = read_config(self.config) if self.config else {}
-        tables = read_sweep(self.sweep) if self.sweep else None
+        tables = read_sweep(self.sweep) if self.sweep else self.tables
         sweep = None if tables is None else [with_single_values(each) for each in tables]
         return Files(with_single_values(config), with_single_values(preset), faults, sweep)
 

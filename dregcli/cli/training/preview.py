@@ -17,8 +17,7 @@ def show_preview(terminal: Terminal, preview: "Preview") -> None:
 
     runs = preview.runs
     if terminal.as_json:
-        content: dict[str, Any] = {"runs": [{"number": i, **_json(each)} for i, each in enumerate(runs, start=1)]}
-        terminal.result(content | ({"elsewhere": [*preview.elsewhere]} if preview.elsewhere else {}))
+        terminal.result(preview_json(preview))
         return
     settings = list(runs[0].combination.settings)
     names = [setting_name(name) for name in settings]
@@ -31,6 +30,12 @@ def show_preview(terminal: Terminal, preview: "Preview") -> None:
         terminal.line(sentence)
     if not preview.is_study and runs[0].found is not None:
         terminal.line("Without --seeds the run is trained as a new version, although the store has it already.")
+
+
+def preview_json(preview: "Preview") -> dict[str, Any]:
+    """Return the form of ``--dry-run --json``."""
+    content: dict[str, Any] = {"runs": [{"number": i, **_json(each)} for i, each in enumerate(preview.runs, start=1)]}
+    return content | ({"elsewhere": [*preview.elsewhere]} if preview.elsewhere else {})
 
 
 def _pair(each: "Previewed") -> str:

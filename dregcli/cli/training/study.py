@@ -30,7 +30,7 @@ def show_study(terminal: Terminal, study: "StudyResult") -> None:
         for warning in report.warnings:
             terminal.warn(warning)
     terminal.line()
-    terminal.line(f"study: {_counts(study)}")
+    terminal.line(f"study: {study_in_counts(study)}")
     for label, each in zip(study.labels, study.runs, strict=True):
         if each.failure and each.failure.hint:
             terminal.line(f"failed: {label}: {each.failure.hint}")
@@ -40,7 +40,8 @@ def show_study(terminal: Terminal, study: "StudyResult") -> None:
         terminal.line(f"       {command('report', *words, '--html', 'report.html', runs_dir=study.runs_dir)}")
 
 
-def _counts(study: "StudyResult") -> str:
+def study_in_counts(study: "StudyResult") -> str:
+    """Return the number of runs by what has come of them."""
     failed = sum(each.failure is not None for each in study.runs)
     queued = sum(each.queued is not None for each in study.runs)
     there = [each for each in study.runs if each.skipped and each.failure is None and each.queued is None]

@@ -30,6 +30,7 @@ GROUPS: Final = 10
 
 LEARNING: Final = range(GROUPS // 2)
 MEASURING: Final = range(GROUPS // 2, GROUPS)
+_ALL: Final = range(GROUPS)
 
 _RATIOS: tuple[Name, ...] = ("cosine", "dsnr", "dsnr_floor")
 
@@ -59,12 +60,14 @@ class Plan:
             requested; empty for a fixed prior.
         sequences: sequences that are reported, by network; in the order in which a draw returns them.
         directions: for each network and sequence, the sequence whose mean gives the direction of measurement.
+        targets: for each network and sequence, the sequence whose mean is the objective's own gradient.
     """
 
     pairs: list[Pair]
     prior: list[PriorGradient]
     sequences: dict[Network, list[GradientOf]]
     directions: dict[Network, list[int]]
+    targets: dict[Network, list[int]]
 
     @classmethod
     def of(cls, pairs: Sequence[Pair], k: int, source: Replicates, prior: Sequence[PriorGradient]) -> "Plan":
@@ -88,11 +91,13 @@ class Plan:
             Network.DECODER: [*range(len(objectives))],
             Network.PRIOR: [start + i for start in first for _ in prior for i in range(len(objectives))],
         }
+        targets = directions | {Network.ENCODER: [drawn.index(shown[pair.objective]) for pair in asked]}
         return cls(
             drawn,
             kinds,
             {network: sequences[network] for network in source.networks},
             {network: directions[network] for network in source.networks},
+            {network: targets[network] for network in source.networks},
         )
 
     def promise(self, of: GradientOf, k: int) -> Promise:
@@ -105,12 +110,15 @@ class Measurement:
 
     Args:
         directions: for each reported sequence, the sequence that gives its direction.
+        targets: for each reported sequence, the sequence that has the objective's own expectation.
         references: for each reported sequence, a unit vector, shape (P, D).
         replicates: number of replicates, R.
     """
 
-    def __init__(self, directions: Sequence[int], references: Tensor, replicates: int) -> None:
-        self._directions, self._references = list(directions), references
+    def __init__(
+        self, directions: Sequence[int], targets: Sequence[int], references: Tensor, replicates: int
+    ) -> None:
+        self._directions, self._targets, self._references = list(directions), list(targets), references
         self._moments = GroupMoments(GROUPS)
         self._ratios = torch.full((len(_RATIOS), len(self._directions), replicates), math.nan, dtype=torch.float64)
         self._group = groups_of(replicates, GROUPS)
@@ -156,8 +164,25 @@ class Measurement:
                 for groups in leave_one_out(len(LEARNING))
             ]
         )
-        found = (variance, snr, power, dsnr, floor, cosine, direction)
+        found = (variance, snr, power, dsnr, floor, cosine, direction, self._squared_bias(i))
         return dict(zip(NAMES, found, strict=True))
+
+    def _squared_bias(self, i: int) -> Statistic:
+        """Return the squared difference from the target, mean over coordinates, from products of unlike groups.
+
+        The noise of two groups is independent, and has no part in the mean of their products.
+        """
+        sizes = self._moments.counts
+        apart = [self._moments.merged(i, [g])[1] - self._moments.merged(self._targets[i], [g])[1] for g in _ALL]
+        weighted = torch.stack([size * each for size, each in zip(sizes, apart, strict=True)])
+        products = (weighted @ weighted.mT / weighted.shape[1]).cpu().fill_diagonal_(0.0)
+
+        def mean(groups: Sequence[int]) -> float:
+            kept = [sizes[each] for each in groups]
+            pairs = sum(kept) ** 2 - sum(each**2 for each in kept)
+            return float(products[groups][:, groups].sum()) / pairs
+
+        return statistic_of_sets([mean(groups) for groups in leave_one_out(GROUPS)])
 
     def state(self) -> dict[str, Tensor]:
         """Return the arrays that a later process needs; directions follow from the moments."""

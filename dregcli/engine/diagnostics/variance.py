@@ -130,7 +130,9 @@ class VarianceStudy:
         for network, sequences in self._plan.sequences.items():
             to = units(self._halves[network].mean(range(_HALVES)))
             to = to[[objectives.index(each.objective) for each in sequences]]
-            self._measured[network] = Measurement(self._plan.directions[network], to, self._replicates)
+            self._measured[network] = Measurement(
+                self._plan.directions[network], self._plan.targets[network], to, self._replicates
+            )
 
     def _plan_at(self, k: int) -> Plan:
         return Plan.of(self._pairs, k, self._source, self._prior)

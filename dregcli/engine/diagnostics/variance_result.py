@@ -10,7 +10,7 @@ from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
 from dregcli.names import Network, PriorGradient, Promise
 
-Name = Literal["variance", "snr", "power", "dsnr", "dsnr_floor", "cosine", "direction"]
+Name = Literal["variance", "snr", "power", "dsnr", "dsnr_floor", "cosine", "direction", "squared_bias"]
 Sloped = Literal["variance", "snr", "dsnr"]
 
 NAMES: Final[tuple[Name, ...]] = get_args(Name)
@@ -56,6 +56,9 @@ class Row:
             - ``dsnr_floor``: the same for gradients without their mean, along a direction of pure noise.
             - ``cosine``: mean cosine to the reference gradient.
             - ``direction``: approximate cosine between u, which is estimated, and the true direction.
+            - ``squared_bias``: mean over coordinates of the squared difference between the expected gradient and the
+              objective's own, squared nats per unit of parameter. The estimate has no bias of its own, so that it is
+              about 0 for an unbiased pair, and may be below.
     """
 
     of: GradientOf

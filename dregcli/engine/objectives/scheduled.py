@@ -25,6 +25,13 @@ class ScheduledObjective:
         """Number of the step from which the objective stays the same; 0 if it never changes."""
         return max((each.steps for _, each in self.schedules), default=0)
 
+    def shortened(self, share: float) -> "ScheduledObjective":
+        """Return the objective that changes in this share of the steps, at least one."""
+        shorter = tuple(
+            (name, replace(each, steps=max(1, round(share * each.steps)))) for name, each in self.schedules
+        )
+        return ScheduledObjective(self.start, shorter)
+
     def at(self, step: int) -> Objective:
         """Return the objective of a step (from 0)."""
         values = self._values(step)

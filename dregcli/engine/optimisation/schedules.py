@@ -77,6 +77,27 @@ class Schedule:
                 ends = [stage_passes(i) for i in range(1, STAGES)]
                 return lambda step: stage_factor(sum(step // steps_per_epoch >= each for each in ends))
 
+    @property
+    def passes(self) -> int | None:
+        """Passes over the data that the schedule demands of a run; None if a run may have any length."""
+        return stage_passes(int(self.values["stages"])) if self.name is ScheduleName.BURDA else None
+
+    def shortened(self, share: float) -> "Schedule":
+        """Return the schedule of a run that has this share of the steps; with stages, those that fit into it.
+
+        Args:
+            share: more than 0 and at most 1.
+        """
+        match self.name:
+            case ScheduleName.STEP:
+                shorter = {"every": max(1, round(share * int(self.values["every"])))}
+            case ScheduleName.BURDA:
+                most = share * stage_passes(int(self.values["stages"]))
+                shorter = {"stages": max((n for n in range(1, STAGES + 1) if stage_passes(n) <= most), default=1)}
+            case _:
+                shorter = {}
+        return Schedule(self.name, {**self.values, **shorter})
+
     def faults(self, *, steps: int, steps_per_epoch: int | None) -> list[Fault]:
         """Return the faults of a schedule for a run of this length.
 

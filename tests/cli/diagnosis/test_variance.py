@@ -18,7 +18,7 @@ from tests.support.store_faults import flip
 
 FEW = ("--examples", 4, "--replicates", 20, "--k", "1,4", "--reference-k", 16)
 TOY = ("--toy", "--replicates", 40, "--k", "1,4", "--reference-k", 16)
-STATISTICS = {"variance", "snr", "power", "dsnr", "dsnr_floor", "cosine"}
+STATISTICS = {"variance", "snr", "power", "dsnr", "dsnr_floor", "cosine", "squared_bias"}
 KEYS = {
     *("toy", "run", "checkpoint", "k", "replicates", "results", "slopes", "ess", "bound", "floor", "reference"),
     *("log_p", "settings", "seconds", "file", "figures", "asked"),

@@ -1,0 +1,99 @@
+"""Write the results of an experiment for a repository: one small JSON file, the figure, and a page."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from dregcli.app.common.listener import Listener
+from dregcli.app.papers.kind import Asked, Results
+from dregcli.app.papers.kinds import kind_of
+from dregcli.app.papers.run import NO_NUMBERS, figure_of, results_as_json
+from dregcli.app.papers.scaling import in_a_sentence
+from dregcli.errors import RunNotFound
+from dregcli.filesystem import LOCAL, make_folders, write_aside
+from dregcli.report.drawn import Drawn
+from dregcli.report.papers.tables import differences_table, panel_table
+from dregcli.report.tables import Table
+from dregcli.wording import listed, shell_command
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The files that were written."""
+
+    files: tuple[Path, ...]
+    missing: str
+
+
+def export_paper(asked: Asked, folder: Path, listener: Listener) -> Exported:
+    """Write the results that are there; nothing is run. Files of an earlier export are replaced.
+
+    Args:
+        asked: the experiment.
+        folder: the folder, which is made if it is missing.
+        listener: receives a warning if results are missing.
+
+    Raises:
+        RunNotFound: there are no results at all.
+        StoreWriteError: a file cannot be written.
+    """
+    results = kind_of(asked.paper).results(asked)
+    if results.made is None:
+        what = f"There are no results of '{asked.request.word}' yet."
+        raise RunNotFound(what, where=str(asked.runs_dir), hint=command_of(asked))
+    if results.missing:
+        listener.warn(f"{results.missing}: the table says so; the same command again writes all of it")
+    make_folders(LOCAL, folder)
+    content = json.dumps({**results_as_json(asked, results), "command": command_of(asked)}, indent=1, allow_nan=False)
+    drawn = figure_of(asked, results)
+    contents = {".json": content.encode() + b"\n", ".md": page(asked, results, drawn).encode()}
+    contents |= {".png": drawn.render(".png")} if drawn else {}
+    files = {folder / f"{asked.stem}{suffix}": each for suffix, each in contents.items()}
+    for path, each in files.items():
+        write_aside(LOCAL, path, each)
+    return Exported(tuple(files), results.missing)
+
+
+def command_of(asked: Asked) -> str:
+    """Return the command that runs an experiment, for a page: without places of this machine."""
+    scale = [] if asked.request.scale == 1.0 else ["--scale", f"{asked.request.scale:g}"]
+    return shell_command(["dreg", "paper", "run", asked.request.word, *scale])
+
+
+def page(asked: Asked, results: Results, drawn: Drawn | None) -> str:
+    """Return the page: what was run, how, the figure and the tables."""
+    paper, made = asked.paper, results.made
+    assert made is not None
+    label = ", shorter than the paper" if asked.is_shorter else ""
+    parts = [
+        f"# {paper.title}{label}",
+        f"{paper.reference}, {paper.place}. {paper.what}",
+        *([in_a_sentence(asked.scaled, asked.request.scale)] if asked.is_shorter else []),
+        *([f"**Not complete: {results.missing}.**"] if results.missing else []),
+        # The mark tells the tests of dreg's own pages not to run the command.
+        f"<!-- not run: takes {_hours(made.hours)} -->\n```sh\n{command_of(asked)}\n```",
+        f"dreg {listed(made.versions)} on {listed(made.processors)}: {_hours(made.hours)}; {made.length}.",
+        *([f"In what our runs differ: {' '.join(paper.ours)}"] if paper.ours else []),
+        *([f"![{drawn.alt}]({asked.stem}.png)"] if drawn else []),
+        *([_table(differences_table(results.compared))] if results.compared else [NO_NUMBERS]),
+        *(_table(panel_table(each)) for each in results.drawings if each.lines),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.1f} hours of work" if hours >= 0.1 else f"{60.0 * hours:.1f} minutes of work"
+
+
+def _table(table: Table) -> str:
+    lines = [
+        [column.name for column in table.columns],
+        ["---"] * len(table.columns),
+        *([cell.text for cell in row] for row in table.rows),
+    ]
+    rows = ["| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines]
+    return "\n".join([f"**{table.title}**", "", *rows, *(f"\n{note}" for note in table.notes)])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,157 @@
+"""A shorter version of a study: fewer steps, seeds and samples, with every schedule as much shorter."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, cast
+
+from dregcli.app.papers.kind import Change, Scaled
+from dregcli.app.papers.shares import fewer_samples, fewer_seeds, whole
+from dregcli.engine.optimisation import parse_schedule
+from dregcli.engine.words import parse_scheduled, short_word
+from dregcli.errors import SpecError
+from dregcli.specs.papers.document import Evaluation, Paper, Training
+from dregcli.specs.resolve import flag
+from dregcli.words import split_pair
+
+_STEPS: Final = ("steps", "warmup_steps", "kl_warmup", "log_every")
+"""Options that are numbers of steps. Rows of metrics, which cost nothing, keep their number."""
+
+_BETWEEN: Final = ("eval_every", "checkpoint_every")
+"""Steps between validations and checkpoints. They shrink with the root of the share, and so does their number: a
+validation takes as long in a short run as in a long one."""
+
+
+SEEDS: Final = "seeds"
+
+_MAIN: Final = ("steps", "epochs", "K", SEEDS)
+"""Names of changes that a reader of a result must know."""
+
+
+def shorter_study(paper: Paper, experiment: Training, share: float) -> Scaled:
+    """Return an experiment with this share of the steps, and the root of the share of the seeds and of K.
+
+    Args:
+        paper: the experiment.
+        experiment: its runs.
+        share: more than 0 and less than 1.
+    """
+    tables = [{**experiment.options, **each} for each in experiment.runs]
+    ks = fewer_samples([k for each in tables for k in _numbers(each, "k")], share, multiple=paper.scale.k_multiple)
+    shorter = _Shorter(share, ks)
+    runs = [shorter.table(each) for each in tables]
+    seeds = experiment.seed_list
+    fewer = fewer_seeds(seeds, share, least=paper.scale.least_seeds)
+    if len(fewer) < len(seeds):
+        shorter.changed(SEEDS, f"{len(seeds)}", f"{len(fewer)}")
+    evaluation = experiment.evaluation
+    if evaluation is not None:
+        k = min(evaluation.k, whole(evaluation.k, share, least=max(ks.values(), default=2)))
+        shorter.changed("samples of the evaluation", f"{evaluation.k:,}", f"{k:,}")
+        evaluation = Evaluation(split=evaluation.split, k=k, n=evaluation.n)
+    text = ",".join(map(str, fewer))
+    study = experiment.model_copy(
+        update={"options": {}, "runs": runs, "seeds": text, "evaluation": evaluation},
+    )
+    published = [
+        each.model_copy(update={"at": {**each.at, "k": ks.get(cast("int", each.at["k"]), each.at["k"])}})
+        if "k" in each.at
+        else each
+        for each in paper.published
+    ]
+    return Scaled(paper.model_copy(update={"experiment": study, "published": published}), shorter.changes)
+
+
+class _Shorter:
+    """Shortens tables of options, and notes each change once."""
+
+    def __init__(self, share: float, ks: Mapping[int, int]) -> None:
+        self._share, self._ks = share, ks
+        self._changes: dict[Change, None] = {}
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return tuple(self._changes)
+
+    def changed(self, name: str, before: str, after: str) -> None:
+        if before != after:
+            self._changes[Change(name, before, after, name in _MAIN)] = None
+
+    def table(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a table of options, in which a value may be a list of values."""
+        found = dict(options)
+        for field in _STEPS:
+            self._numbers(found, field, lambda value: whole(value, self._share))
+        for field in _BETWEEN:
+            self._numbers(found, field, lambda value: whole(value, math.sqrt(self._share)))
+        self._numbers(found, "k", lambda value: self._ks.get(value, value))
+        self._numbers(found, "eval_k", lambda value: whole(value, self._share, least=2) if value > 1 else value)
+        for field in ("objective", "estimator"):
+            self._words(found, field, self._objective_in)
+        self._words(found, "lr_schedule", lambda word: parse_schedule(word).shortened(self._share).word)
+        passes = parse_schedule(found["lr_schedule"]).passes if isinstance(found.get("lr_schedule"), str) else None
+        self._numbers(found, "epochs", lambda value: passes or whole(value, self._share))
+        return found
+
+    def _objective_in(self, word: str) -> str:
+        """Return a word in which an objective changes within fewer steps; it stands before the slash of a pair."""
+        objective, estimator = split_pair(word)
+        changes = objective if objective is not None else word
+        with suppress(SpecError):  # the name of an estimator, or a word with a fault that is reported later
+            found = parse_scheduled(changes)
+            if found.schedules:
+                shorter = short_word(found.shortened(self._share))
+                return shorter if objective is None else f"{shorter}/{estimator}"
+        return word
+
+    def _numbers(self, options: dict[str, Any], field: str, shorter: Callable[[int], int]) -> None:
+        before = _numbers(options, field)
+        if not before:
+            return
+        after = [shorter(each) for each in before]
+        options[field] = after if isinstance(options[field], list) else after[0]
+        self.changed("K" if field == "k" else flag(field), _listed(before), _listed(after))
+
+    def _words(self, options: dict[str, Any], field: str, shorter: Callable[[str], str]) -> None:
+        given = options.get(field)
+        words = cast("list[object]", given) if isinstance(given, list) else [given]
+        if not all(isinstance(each, str) for each in words):
+            return
+        after: list[str] = []
+        for each in words:
+            try:
+                after.append(shorter(str(each)))
+            except SpecError:
+                return  # reported with the options
+        options[field] = after if isinstance(given, list) else after[0]
+        for one, other in zip(words, after, strict=True):
+            self.changed(flag(field), str(one), other)
+
+
+def _numbers(options: Mapping[str, Any], field: str) -> list[int]:
+    """Return the whole numbers of an option that has one value or a list of values; none if it has others."""
+    given = options.get(field)
+    values = cast("Sequence[object]", given) if isinstance(given, list) else [given]
+    kept = [each for each in values if isinstance(each, int) and not isinstance(each, bool)]
+    return kept if len(kept) == len(values) else []
+
+
+def _listed(values: Sequence[int]) -> str:
+    return ", ".join(f"{each:,}" for each in values)
+
+
+def in_a_sentence(scaled: Scaled, share: float) -> str:
+    """Say in one sentence what a shorter version leaves out; empty for the whole experiment."""
+    if not scaled.changes:
+        return ""
+    parts = [f"{each.name} {each.after} in place of {each.before}" for each in scaled.changes if each.is_main]
+    return (
+        f"At scale {share:g} ({'; '.join(parts)}) the order of the lines is the most that can be expected: the "
+        "published numbers are those of the whole length."
+    )
+
+
+def shorter_in_words(scaled: Scaled) -> str:
+    """Say in what a run is shorter than the paper's; empty if it is not."""
+    kept = [each for each in scaled.changes if each.is_main and each.name != SEEDS]
+    return "; ".join(f"{each.name} {each.after} of {each.before}" for each in kept)

@@ -1,0 +1,31 @@
+"""Numbers of a shorter experiment."""
+
+import math
+from collections.abc import Sequence
+
+
+def whole(value: int, share: float, *, least: int = 1) -> int:
+    """Return a share of a whole number, rounded, but at least ``least``; 0, which means never, stays 0."""
+    return max(least, round(value * share)) if value else 0
+
+
+def fewer_seeds(seeds: Sequence[int], share: float, *, least: int = 1) -> tuple[int, ...]:
+    """Return the first seeds: the root of the share of them."""
+    return tuple(seeds[: max(min(least, len(seeds)), whole(len(seeds), math.sqrt(share)))])
+
+
+def fewer_samples(ks: Sequence[int], share: float, *, multiple: int = 1) -> dict[int, int]:
+    """Return a smaller K for each K: the root of the share of it, as a multiple of ``multiple``.
+
+    One sample stays one. More samples stay at least two, and different K stay different, in the same order.
+    """
+    found: dict[int, int] = {}
+    last = 0
+    for k in sorted(set(ks)):
+        if k == 1:
+            new = 1
+        else:
+            new = max(2, round(k * math.sqrt(share)), last + 1)
+            new = min(k, -(-new // multiple) * multiple)
+        found[k] = last = new
+    return found

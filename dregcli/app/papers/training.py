@@ -1,0 +1,160 @@
+"""Experiments that train models: a study by the code of ``dreg train``, and an evaluation of each run."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from dregcli.app.common.listener import Listener, ListenerOfMany
+from dregcli.app.evaluation.evaluate import evaluate_runs
+from dregcli.app.evaluation.request import EvalRequest
+from dregcli.app.papers.kind import Asked, Expected, Made, PaperRequest, Ran, Results, Scaled, State
+from dregcli.app.papers.pace import seconds_per_step
+from dregcli.app.papers.provenance import made_by
+from dregcli.app.papers.scaling import shorter_study
+from dregcli.app.papers.studies import is_done, matched, members_of, request_of, training_of
+from dregcli.app.papers.study_file import file_faults
+from dregcli.app.papers.study_lines import compared, drawing_of
+from dregcli.app.planning.plan import Plan
+from dregcli.app.studies.launch import StudyResult, launch, planned, preview
+from dregcli.app.studies.plan import Combination, StudyPlan
+from dregcli.app.studies.preview import Preview
+from dregcli.app.studies.repeats import Repeat, Standing, key_of, repeats_in
+from dregcli.errors import Fault
+from dregcli.names import Place
+from dregcli.report.papers.quantities import Wanted, evaluated
+from dregcli.specs.papers.document import Evaluation, Paper
+from dregcli.specs.papers.lines import Place as Entry
+from dregcli.store.runs import RunStore
+from dregcli.wording import counted, listed
+
+
+class Trainings:
+    """See ``dregcli.app.papers.kind.Kind``."""
+
+    def faults(self, paper: Paper) -> list[tuple[Entry, str]]:
+        """Find options that no run can have, runs without a length, and quantities that there are not."""
+        return file_faults(paper)
+
+    def scaled(self, paper: Paper, share: float) -> Scaled:
+        """Shorten the runs, their schedules and their evaluations."""
+        return shorter_study(paper, training_of(paper), share)
+
+    def request_faults(self, request: PaperRequest) -> list[Fault]:
+        """Return nothing: the study itself checks where it can be trained."""
+        return []
+
+    def state(self, asked: Asked) -> State:
+        """Count the runs that are done."""
+        plan = planned(request_of(asked), asked.data_dir)
+        known = repeats_in(RunStore(asked.runs_dir))
+        done = sum(is_done(known.get(key_of(each.spec))) for each in plan.combinations)
+        steps = sum(each.spec.steps for each in plan.combinations)
+        ks = sorted({each.spec.k for each in plan.combinations})
+        length = f"{steps:,} steps in all, K={','.join(map(str, ks))}"
+        return State(done, len(plan.combinations), "run", length)
+
+    def preview(self, asked: Asked, listener: Listener) -> Preview | None:
+        """Return the runs."""
+        self._require_places(asked)
+        return preview(request_of(asked), runs_dir=asked.runs_dir, data_dir=asked.data_dir, listener=listener)
+
+    def expected(self, asked: Asked) -> Expected | None:
+        """Take the first steps of each kind of run that is missing, and throw them away."""
+        if asked.request.on is not Place.LOCAL:
+            return None
+        plan = planned(request_of(asked), asked.data_dir)
+        known = repeats_in(RunStore(asked.runs_dir))
+        missing = [each for each in plan.combinations if not is_done(known.get(key_of(each.spec)))]
+        if not missing:
+            return None
+        paces: dict[str, float] = {}
+        for each in missing:
+            kind = key_of(each.spec)[0]
+            if kind not in paces:
+                paces[kind] = seconds_per_step(Plan(each.spec, plan.data(each), code=each.code))
+        left = sum(paces[key_of(each.spec)[0]] * _steps_left(each, known.get(key_of(each.spec))) for each in missing)
+        at_once = min(max(1, asked.request.jobs or 1), len(missing))
+        evaluation = training_of(asked.paper).evaluation
+        besides = "the bounds along and after training"
+        besides += f", and an evaluation with {evaluation.k:,} samples of each run" if evaluation else ""
+        return Expected(left / at_once, f"by the first steps of {counted(len(paces), 'kind')} of run", besides)
+
+    def run(self, asked: Asked, listener: ListenerOfMany) -> Ran:
+        """Train what is missing as ``dreg train`` does, and evaluate each run that lacks its evaluation."""
+        self._require_places(asked)
+        study = launch(
+            request_of(asked),
+            runs_dir=asked.runs_dir,
+            data_dir=asked.data_dir,
+            argv=[*asked.argv],
+            listener=listener,
+        )
+        assert isinstance(study, StudyResult)
+        evaluation = training_of(asked.paper).evaluation
+        if evaluation is not None and (missing := _unevaluated(asked, evaluation)):
+            request = EvalRequest(
+                split=evaluation.split.value, k=str(evaluation.k), n=evaluation.n, **asked.request.settings
+            )
+            evaluate_runs(missing, request, runs_dir=asked.runs_dir, data_dir=asked.data_dir, listener=listener)
+        return Ran(study.exit_code, study)
+
+    def results(self, asked: Asked) -> Results:
+        """Collect the runs that are done."""
+        plan = planned(request_of(asked), asked.data_dir)
+        members = members_of(plan, RunStore(asked.runs_dir))
+        evaluation = training_of(asked.paper).evaluation
+        wanted = _wanted(evaluation) if evaluation else None
+        published = list(zip(asked.paper.published, matched(asked, members), strict=True))
+        drawings = tuple(drawing_of(panel, members, published, wanted) for panel in asked.paper.figure)
+        whole = asked.file.paper.published
+        beside = tuple(
+            compared(asked, each, member, wanted) for each, (_, member) in zip(whole, published, strict=True)
+        )
+        done = [each for member in members for each in member.repeats]
+        short = len(plan.combinations) - len(done)
+        lacking = (
+            [] if wanted is None else [each for each in members if each.group and not evaluated(each.group, wanted)]
+        )
+        parts = [counted(short, "run")] if short else []
+        parts += [counted(len(lacking), "evaluation")] if lacking else []
+        return Results(drawings, beside, _made(done, plan), f"{listed(parts)} missing" if parts else "")
+
+    def _require_places(self, asked: Asked) -> None:
+        """Refuse published numbers that belong to no run, or to several.
+
+        Raises:
+            SpecError: all of them, with their lines.
+        """
+        plan = planned(request_of(asked), asked.data_dir)
+        matched(asked, members_of(plan, None))
+
+
+def _steps_left(combination: Combination, found: Repeat | None) -> int:
+    done = max(found.run.checkpoints(), default=0) if found and found.standing is Standing.CUT else 0
+    return max(0, combination.spec.steps - done)
+
+
+def _wanted(evaluation: Evaluation) -> Wanted:
+    return Wanted(evaluation.split.value, evaluation.k, evaluation.n)
+
+
+def _unevaluated(asked: Asked, evaluation: Evaluation) -> list[str]:
+    """Return the runs that are done and lack the evaluation at their last step."""
+    plan = planned(request_of(asked), asked.data_dir)
+    wanted = _wanted(evaluation)
+    missing: list[str] = []
+    for member in members_of(plan, RunStore(asked.runs_dir)):
+        for row in member.group.rows if member.group else ():
+            alone = replace(member.group, rows=(row,)) if member.group else None
+            if alone is not None and evaluated(alone, wanted) is None:
+                missing.append(row.key)
+    return missing
+
+
+def _made(done: Sequence[Repeat], plan: StudyPlan) -> Made | None:
+    if not done:
+        return None
+    seeds = sorted({each.spec.seed for each in plan.combinations})
+    steps = sorted({each.spec.steps for each in plan.combinations})
+    hours = sum(float(each.info.summary.get("seconds", 0.0)) for each in done) / 3600.0
+    length = f"{counted(len(seeds), 'seed')}, {listed([f'{each:,}' for each in steps])} steps a run"
+    return made_by([each.run.environment() for each in done], hours, length)

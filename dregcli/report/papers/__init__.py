@@ -1,0 +1,1 @@
+"""Published experiments: their figures drawn from our runs, and the published numbers beside ours."""

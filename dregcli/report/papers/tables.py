@@ -1,0 +1,73 @@
+"""The tables of a published experiment: our numbers, and the published ones beside them."""
+
+from collections.abc import Sequence
+
+from dregcli.columns import at_floor
+from dregcli.report.papers.outcome import Compared, Drawing, Point
+from dregcli.report.tables import NOTHING, Cell, Column, Table, mean
+from dregcli.wording import AT_FLOOR, scientific, with_error
+
+_READ = {
+    "table": "table",
+    "text": "text",
+    "eye": "by eye in a picture",
+    "theory": "theorem",
+}
+"""How a number was read, in words."""
+
+
+def differences_table(compared: Sequence[Compared]) -> Table:
+    """Return a table with one row for each published number."""
+    columns = (
+        Column("published number", numeric=False),
+        Column("ours ± s.e."),
+        Column("seeds"),
+        Column("published"),
+        Column("difference ± s.e."),
+        Column("read in", numeric=False),
+        Column("ours is shorter", numeric=False),
+        Column("what was published", numeric=False),
+    )
+    rows = [
+        (
+            Cell(f"{each.quantity}: {each.label}"),
+            mean(each.ours),
+            NOTHING if each.ours is None else Cell(str(each.ours.n), each.ours.n),
+            Cell(with_error(each.published["value"], each.published["error"]), each.published["value"]),
+            NOTHING if each.difference is None else Cell(_signed(each.difference, each.stderr), each.difference),
+            Cell(f"{_READ[each.published['read']]}; {each.published['source']}"),
+            Cell(each.shorter or "no"),
+            Cell(each.published["what"]),
+        )
+        for each in compared
+    ]
+    notes = ["s.e.: over seeds, together with the published error where it is known; with one seed there is none."]
+    return Table("published numbers beside ours", columns, tuple(rows), tuple(notes))
+
+
+def panel_table(drawing: Drawing) -> Table:
+    """Return a table with one row for each line of a panel, and one column for each x."""
+    xs = sorted({each.x for line in drawing.lines for each in line.points if each.x is not None})
+    show = scientific if drawing.is_log else with_error
+
+    def cell(found: Point | None) -> Cell:
+        if found is None:
+            return NOTHING
+        noise = at_floor(found.y.mean, drawing.floor)
+        return Cell(AT_FLOOR if noise else show(found.y.mean, found.y.stderr), found.y.mean)
+
+    at: list[float | None] = [*xs] or [None]
+    columns = [
+        Column("line", numeric=False),
+        *(Column("at the end" if x is None else f"{drawing.x} {x:g}") for x in at),
+    ]
+    rows = [
+        (Cell(line.label), *(cell(next((each for each in line.points if each.x == x), None)) for x in at))
+        for line in drawing.lines
+    ]
+    return Table(f"{drawing.title}, {drawing.y}: mean ± s.e. over seeds", tuple(columns), tuple(rows))
+
+
+def _signed(value: float, stderr: float | None) -> str:
+    text = with_error(value, stderr)
+    return text if value < 0 else f"+{text}"
