@@ -162,7 +162,9 @@ class RowTape(Rows):
             raise RuntimeError(message)
         # torch's types say tensors, but unreached entries are None.
         # A sum, because torch's check of the shapes of given weights would import sympy.
-        found: list[Any] = list(torch.autograd.grad(log_p.sum(), leaves, allow_unused=True))
+        with torch.enable_grad():
+            total = log_p.sum()
+        found: list[Any] = list(torch.autograd.grad(total, leaves, allow_unused=True))
         for record, delta in zip(self._shared, found[len(latents) :], strict=True):
             record.delta = delta
         if any(each is None for each in found[: len(latents)]):

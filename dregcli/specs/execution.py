@@ -83,5 +83,5 @@ def gradient_in_words(spec: ExecutionSpec) -> str:
         return "dense, over all rows"
     words = f"screened, inflation {spec.screen_inflation:g}"
     if spec.screen_precision is not Precision.FLOAT32:
-        words += f"; first pass and logged training bound {spec.screen_precision}, corrected at random"
+        words += f"; first pass and logged training bound: {spec.screen_precision}, corrected at random"
     return words

@@ -112,7 +112,10 @@ def test_the_seed_is_more_than_rounding() -> None:
         ({"screen_inflation": None}, ["screen-inflation: is missing: a screened run needs it."]),
         (
             {"screen_precision": "bfloat"},
-            ["screen-precision: must be one of 'float32' or 'bfloat16', got 'bfloat'. Did you mean 'bfloat16'?"],
+            [
+                "screen-precision: must be one of 'float32', 'bfloat16' or 'linearised', got 'bfloat'. "
+                "Did you mean 'bfloat16'?"
+            ],
         ),
         ({"backward": "sparse"}, ["backward: must be one of 'dense' or 'screened', got 'sparse'."]),
         (

@@ -73,7 +73,7 @@ def test_two_lines_say_what_is_trained() -> None:
         ({"backward": "screened"}, "gradient screened, inflation 0.15"),
         (
             {"backward": "screened", "screen_precision": "bfloat16"},
-            "first pass and logged training bound in bfloat16",
+            "first pass and logged training bound: bfloat16",
         ),
         ({"k": 64, "k_chunk": 16}, "over all rows, 16 samples at a time"),
         ({"threads": 2}, "on cpu, 2 threads; vae: "),

@@ -37,7 +37,7 @@ def test_train_keeps_and_tells_how_its_gradients_were_computed(capsys, tmp_path)
     spec = _only(tmp_path, "x").spec()
     assert {key: spec[key] for key in list(expected)[:4]} == {key: expected[key] for key in list(expected)[:4]}
     shown = run(capsys, "train", *MORE, *HALF)
-    assert "gradient: screened, inflation 0.15; first pass and logged training bound in bfloat16" in shown.out
+    assert "gradient: screened, inflation 0.15; first pass and logged training bound: bfloat16" in shown.out
     dense = run(capsys, "train", *MORE, "--backward", "dense")
     assert "gradient: dense, over all rows" in dense.out
 
@@ -148,7 +148,7 @@ def test_eval_without_a_compiler(capsys, ready, monkeypatch) -> None:
 
 
 def test_eval_goes_on_when_compilation_fails(capsys, ready, monkeypatch) -> None:
-    ready(*MORE, name="x")
+    ready(*MORE, "--likelihood", "gaussian", name="x")
     plain = run(capsys, "eval", "x", "--k", 4, "--json").json["results"][0]["bound"]
 
     def breaks(*arguments: object, **options: object) -> object:

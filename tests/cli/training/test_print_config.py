@@ -63,6 +63,7 @@ def test_a_study_and_a_resumed_run_have_no_one_config(capsys) -> None:
 def test_warnings_are_shown_beside_the_config(capsys, monkeypatch) -> None:
     monkeypatch.setattr("dregcli.app.planning.executing.has_compiler", lambda: False)
     large = ("--dataset", "digits", "--k", "1024", "--steps", "1000000", "--estimator", "stl", "--k-chunk", "1024")
+    large += ("--backward", "dense")
     for form in ((), ("--json",)):
         outcome = run(capsys, "train", "--print-config", *large, *form)
         assert outcome.code == 0, outcome.err

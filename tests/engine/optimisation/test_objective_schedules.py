@@ -118,13 +118,13 @@ def test_steps_are_recorded_after_the_change(monkeypatch: pytest.MonkeyPatch) ->
 def test_tracked_pairs_follow_the_objective(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pairs of the trained objective have its value in each step; another objective stays as it is."""
     seen: list[list[Any]] = []
-    measured = Step.each
+    measured = Step.stacked
 
     def each(step: Step, pairs: tuple[Pair, ...], *, train_model: bool) -> Any:
         seen.append([pair.objective for pair in pairs])
         return measured(step, pairs, train_model=train_model)
 
-    monkeypatch.setattr(Step, "each", each)
+    monkeypatch.setattr(Step, "stacked", each)
     start = parse_scheduled(WORD).start
     tracked = [resolve_pair(*words, K) for words in ((start, "dreg"), (start, "stl"), ("vr-iwae:alpha=.3", "stl"))]
     take(_trainer(tracked=tracked), 2)
