@@ -138,8 +138,14 @@ def _gradients(
             message = f"a backward pass from {out.device} begins with numbers on {seed.device}"
             raise MixedDevices(message)
     batch = (len(seeds[0]),) if is_grads_batched else ()
-    ends = [each.node._input_metadata[each.output_nr] if isinstance(each, GradientEdge) else each for each in ins]
+    ends = [_metadata(each) if isinstance(each, GradientEdge) else each for each in ins]
     return tuple(torch.empty((*batch, *each.shape), dtype=each.dtype, device=each.device) for each in ends)
+
+
+def _metadata(edge: GradientEdge) -> Any:
+    """Return what has the shape, the type and the device of an edge's tensor."""
+    node: Any = edge.node
+    return node._input_metadata[edge.output_nr]
 
 
 def _moved(module: nn.Module, device: torch.device | str) -> nn.Module:
