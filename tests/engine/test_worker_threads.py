@@ -1,11 +1,13 @@
 """Parts of a computation in threads of their own: the same numbers, and nothing left behind."""
 
 import threading
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 
 from dregcli.engine.device import using_threads
+from dregcli.engine.execution import gaussian_batch
 from dregcli.engine.worker_threads import each_in_threads
 from tests.support.exact import MODELS, small_batch
 from tests.support.screened_batch import drawn
@@ -39,12 +41,23 @@ def test_an_error_is_raised_and_torch_keeps_its_threads() -> None:
         assert torch.get_num_threads() == 2
 
 
-def test_log_weights_do_not_depend_on_the_number_of_threads() -> None:
+def test_log_weights_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     model = MODELS["vae"].build()
     pixels, noise = small_batch(model, k=70, batch=3, seed=1)
+    parts: list[int] = []
+
+    def counted(work: Callable[[tuple[int, int]], object], items: Sequence[tuple[int, int]]) -> None:
+        parts.append(len(items))
+        each_in_threads(work, items)
+
+    monkeypatch.setattr(gaussian_batch, "each_in_threads", counted)
+    model.batch(pixels, drawn(noise)).log_weights(k_chunk=None)
+    assert parts == [1], "to share so little work would take longer"
+    monkeypatch.setattr(gaussian_batch, "BLOCK_BYTES", 1)
     found = []
     for number in (1, 2, 3):
         with using_threads(number):
             found.append(model.batch(pixels, drawn(noise)).log_weights(k_chunk=None))
+    assert parts[1:] == [5, 5, 5]
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])

@@ -14,6 +14,7 @@ from dregcli.engine.execution.batch import Named, Sums, chunks, posterior_gradie
 from dregcli.engine.execution.row_pass import GaussianExamples, GaussianRowPass, TapedModel, score_sums
 from dregcli.engine.execution.weighing import RowWeights
 from dregcli.engine.half import HalfRows
+from dregcli.engine.likelihoods.base import BLOCK_BYTES
 from dregcli.engine.outer import OuterProducts, Stacked, linear_nodes
 from dregcli.engine.reach import Reach
 from dregcli.engine.rows import PLAIN_ROWS, Rows, SomeRows
@@ -78,8 +79,7 @@ class GaussianBatch:
     def log_weights(self, *, k_chunk: int | None, precision: Precision = Precision.FLOAT32) -> Tensor:
         """Compute log-weights of all rows without a graph, in memory for one chunk of samples.
 
-        Where threads share the rows, a chunk is one block of noise, whatever the caller allows: its arrays fit the
-        cache.
+        Where threads share the rows, a chunk's arrays also fit the cache.
         """
         posterior, rows = self.fixed.posterior, _ROWS[precision]()
         if isinstance(rows, LinearisedRows):
@@ -97,7 +97,7 @@ class GaussianBatch:
 
         # Rounded products are a setting of the whole process.
         if self._in_threads and precision is not Precision.BFLOAT16:
-            each_in_threads(evaluate, chunks(self.draws.k, NOISE_BLOCK))
+            each_in_threads(evaluate, chunks(self.draws.k, self._at_once(k_chunk)))
         else:
             for chunk in chunks(self.draws.k, k_chunk):
                 evaluate(chunk)
@@ -106,6 +106,12 @@ class GaussianBatch:
     @property
     def _in_threads(self) -> bool:
         return self.device.type == "cpu" and self.model.values_in_threads
+
+    def _at_once(self, k_chunk: int | None) -> int:
+        """Return how many samples a thread takes at once: whole blocks of noise, and enough to be worth its while."""
+        pixels = self.fixed.pixels
+        blocks = max(1, BLOCK_BYTES // (NOISE_BLOCK * pixels.numel() * pixels.element_size()))
+        return min(NOISE_BLOCK * blocks, k_chunk or self.draws.k)
 
     def samples(self, first: int, count: int) -> GaussianRowPass:
         """Return a forward pass over all rows of some samples."""
@@ -119,7 +125,7 @@ class GaussianBatch:
         """Return the noise of rows, shape (1, R, Z)."""
         draws = self.draws
         in_threads, every = self._in_threads, draws.k * self.live.loc.numel()
-        size = NOISE_BLOCK if in_threads else k_chunk or draws.k
+        size = self._at_once(k_chunk) if in_threads else k_chunk or draws.k
         if size >= draws.k:
             return draws.noise(0, draws.k)[k, b].unsqueeze(0)
         if in_threads and 4 * every <= KEPT_BYTES:
