@@ -17,14 +17,14 @@ USUAL_RUNS: Final = "runs"
 OF_RUNS: Final = frozenset(
     {"train", "finetune-encoder", "bias-check", "variance", "eval", "sample", "report"}
     | {f"runs {name}" for name in ("list", "show", "diff", "tag", "note", "verify", "rm", "gc", "export", "import")}
-    | {"runs rerun", "runs doctor"}
+    | {"runs rerun", "runs doctor", "paper list", "paper run", "paper export"}
 )
 """The commands that take ``--runs-dir``."""
 
 OF_DATA: Final = frozenset(
     {"train", "check-model", "finetune-encoder", "bias-check", "variance", "eval", "sample", "download"}
     | {"data list", "data show", "data import", "data verify", "data rm", "runs rerun", "runs verify"}
-    | {"runs export"}
+    | {"runs export", "paper list", "paper run", "paper export"}
 )
 """The commands that take ``--data-dir``."""
 
@@ -73,7 +73,7 @@ def command(*words: str | Path, runs_dir: Path | None = None, data_dir: Path | N
             process was given.
     """
     argv = [_word(word) for word in words]
-    name = " ".join(argv[:2]) if argv[0] in ("runs", "data") else argv[0]
+    name = " ".join(argv[:2]) if argv[0] in ("runs", "data", "paper") else argv[0]
     if "--help" not in argv:
         runs_dir, data_dir = runs_dir or _given.runs_dir, data_dir or _given.data_dir
         if name in OF_RUNS and runs_dir is not None and not _is_usual(runs_dir):

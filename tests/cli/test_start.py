@@ -179,7 +179,7 @@ def test_what_reads_runs_and_data_sets_loads_no_torch(answers: dict[str, Answer]
 
 def test_the_summary_of_a_command_is_the_first_paragraph_of_its_help(capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
-    shown = {within: run(capsys, *within.split(), "--help").out for within in ("", "data", "runs", "spec")}
+    shown = {within: run(capsys, *within.split(), "--help").out for within in ("", "data", "paper", "runs", "spec")}
     for typed, place in COMMANDS.items():
         command = CommandByName(typed, place).load()
         assert place.summary() == " ".join((command.help or "").partition("\n\n")[0].split()) != "", typed

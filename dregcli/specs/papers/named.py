@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final
 
+from dregcli.commands import command
 from dregcli.errors import UsageError
 from dregcli.names import unknown
 
@@ -26,4 +27,6 @@ def paper_path(word: str) -> Path:
     if word.endswith(SUFFIX):
         return Path(word)
     what = f"{unknown('paper', word, paper_names())} A file of your own ends with {SUFFIX}."
-    raise UsageError(what, hint="all experiments: dreg paper list; a file to begin with: dreg paper show NAME --toml")
+    raise UsageError(
+        what, hint=f"all experiments: {command('paper', 'list')}; a file to begin with: dreg paper show NAME --toml"
+    )

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from dregcli.commands import command
 from dregcli.errors import Fault, SpecError, UsageError
 from dregcli.specs.papers.document import KINDS, Paper
 from dregcli.specs.papers.lines import Lines, Place
@@ -52,7 +53,9 @@ def read_paper(path: Path) -> PaperFile:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         what = f"The file of an experiment cannot be read: {error}."
-        raise UsageError(what, where=str(path), hint="all experiments by name: dreg paper list") from error
+        raise UsageError(
+            what, where=str(path), hint=f"all experiments by name: {command('paper', 'list')}"
+        ) from error
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
