@@ -25,7 +25,8 @@ LAYERS = {
     "synonyms": set(),
     "filesystem": {"errors", "commands"},
     "engine": {"names", "errors", "defaults", "devices", "columns", "words", "posteriors"},
-    "specs": {"names", "errors", "defaults", "devices", "parts", "words", "wording", "posteriors", "synonyms"},
+    "specs": {"names", "errors", "defaults", "devices", "parts", "words", "wording", "commands"}
+    | {"posteriors", "synonyms"},
     "data": {"names", "errors", "redaction", "commands", "filesystem"},
     "store": {"names", "errors", "redaction", "commands", "filesystem"},
     "report": {"names", "errors", "columns", "describe", "parts", "words", "wording", "commands"},

@@ -28,5 +28,5 @@ def paper_path(word: str) -> Path:
         return Path(word)
     what = f"{unknown('paper', word, paper_names())} A file of your own ends with {SUFFIX}."
     raise UsageError(
-        what, hint=f"all experiments: {command('paper', 'list')}; a file to begin with: dreg paper show NAME --toml"
+        what, hint=f"all experiments: {command('paper', 'list')}; to write your own: dreg paper show --help"
     )

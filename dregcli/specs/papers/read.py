@@ -15,7 +15,8 @@ from dregcli.specs.papers.lines import Lines, Place
 from dregcli.specs.resolve import message_of
 
 MOST_BYTES: Final = 1 << 20
-HINT: Final = "a file that works, to compare with or to begin with: dreg paper show burda2015-1layer --toml"
+_WORKS: Final = command("paper", "show", "burda2015-1layer", "--toml")
+HINT: Final = f"a file that works, to compare with or to begin with: {_WORKS}"
 
 
 @dataclass(frozen=True)
