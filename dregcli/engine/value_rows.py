@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from dregcli.engine.diagonal_gaussian import DiagonalGaussian
-from dregcli.engine.likelihoods.base import BLOCK_BYTES, BlockValue, Likelihood
+from dregcli.engine.likelihoods.base import BlockValue, Likelihood, samples_at_once
 from dregcli.engine.rows import PlainRows
 
 
@@ -21,23 +21,17 @@ class ValueRows(PlainRows):
             return super().log_likelihood(likelihood, layer, inputs, pixels)
         value = self._values.get(layer)
         if value is None:  # several threads may compute it at once: to the same numbers
-            value = self._values[layer] = self._value(likelihood, layer, pixels)
+            value = self._values[layer] = likelihood.value_from(layer, pixels)
         k, b = inputs.shape[:2]
         width = len(value.weight)
-        size = max(1, min(k, BLOCK_BYTES // (b * width * inputs.element_size())))
+        size = samples_at_once(inputs, k, b * width)
         found, products = inputs.new_empty(k, b), inputs.new_empty(size * b, width)
         for first in range(0, k, size):
             part = inputs[first : first + size]
             here = products[: len(part) * b]
-            self._multiply(value.weight, part.flatten(0, 1), here)
+            torch.mm(part.flatten(0, 1), value.weight.mT, out=here)
             found[first : first + size] = value.sum(part, here.view(len(part), b, width))
         return found
-
-    def _value(self, likelihood: Likelihood, layer: nn.Linear, pixels: Tensor) -> BlockValue:
-        return likelihood.value_from(layer, pixels)
-
-    def _multiply(self, weight: Tensor, inputs: Tensor, products: Tensor) -> None:
-        torch.mm(inputs, weight.mT, out=products)
 
 
 class LinearisedRows(ValueRows):

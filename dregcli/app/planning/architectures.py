@@ -9,6 +9,7 @@ from dregcli.app.models.code import Code, CodeKind
 from dregcli.app.models.constructor import Value
 from dregcli.app.models.find import constructor_options
 from dregcli.data.dataset import Dataset
+from dregcli.devices import DeviceKind
 from dregcli.engine.likelihoods import LIKELIHOODS
 from dregcli.engine.programs.heads import INSTALL
 from dregcli.errors import Fault, SpecError
@@ -40,11 +41,13 @@ class Architecture:
         return self.settings.get("likelihood")
 
 
-def computes_in_blocks(model: str, likelihood: LikelihoodName | None, posterior: str | None) -> bool:
+def computes_in_blocks(model: str, likelihood: LikelihoodName | None, posterior: str | None, device: str) -> bool:
     """Whether the log-weights of a model are computed in blocks that fit the cache, and pixels can be linearised.
 
-    So it is for the networks with one diagonal Gaussian and pixels of 0 and 1.
+    So it is on a CPU for the networks with one diagonal Gaussian and pixels of 0 and 1.
     """
+    if device != DeviceKind.CPU:
+        return False
     network = is_network(model) and model != ModelName.LINEAR_GAUSSIAN
     diagonal = posterior in (None, Family.DIAGONAL.value)
     return network and diagonal and likelihood is not None and LIKELIHOODS[likelihood].linearises

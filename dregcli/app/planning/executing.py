@@ -63,7 +63,8 @@ class Shape:
         outputs: numbers that the decoder gives for one row.
         widest: numbers for one row in its widest layer.
         device: the device of the work.
-        in_blocks: whether log-weights are computed in blocks; see ``computes_in_blocks``.
+        in_blocks: whether log-weights are computed in blocks that fit a CPU's cache, which compiled code would not
+            make faster; see ``computes_in_blocks``. Then pixels can be linearised, too.
     """
 
     outputs: int
@@ -110,17 +111,12 @@ class Shape:
             hidden=spec.hidden,
             device=spec.device,
             widest=0 if model is None else width_of(model),
-            in_blocks=computes_in_blocks(spec.model, spec.likelihood, spec.posterior),
+            in_blocks=computes_in_blocks(spec.model, spec.likelihood, spec.posterior, spec.device),
         )
-
-    @property
-    def compiles_no_values(self) -> bool:
-        """Whether a pass without gradients has no compiled code: on a CPU, blocks in the cache are as fast."""
-        return self.in_blocks and self.device == "cpu"
 
     def evaluation_saves(self, *, examples: int, k: int, k_chunk: int | None) -> float:
         """Return the seconds that compilation saves in an evaluation, for ``decide_compile``."""
-        if self.compiles_no_values:
+        if self.in_blocks:
             return 0.0
         at_once = min(k, k_chunk or k) * EVALUATION_BATCH
         return compile_saves(
@@ -183,7 +179,7 @@ def decide_execution(
     chunk = None if chunk == k else chunk
     seconds = 0.0
     first_is_compiled = precision is Precision.BFLOAT16 or backward is Backward.DENSE
-    if shape and (first_is_compiled or not shape.compiles_no_values):
+    if shape and (first_is_compiled or not shape.in_blocks):
         at_once = min(k, chunk or k) * batch_size
         seconds = compile_saves(
             rows=steps * k * batch_size, rows_at_once=at_once, outputs=shape.outputs, device=shape.device
@@ -197,7 +193,7 @@ def decide_execution(
 
 def _precision_faults(precision: Precision | None, shape: Shape | None) -> list[Fault]:
     """Return a fault if the first pass cannot be as exact as the user asked for."""
-    if shape is None or precision is not Precision.LINEARISED or shape.compiles_no_values:
+    if shape is None or precision is not Precision.LINEARISED or shape.in_blocks:
         return []
     message = (
         f"'{precision}' is for --model vae with a diagonal posterior and --likelihood bernoulli, on a CPU. "

@@ -185,7 +185,7 @@ def _shape(
         likelihood=likelihood,
         hidden=hidden,
         device=device,
-        in_blocks=computes_in_blocks(options.model, likelihood, built.settings.get("posterior")),
+        in_blocks=computes_in_blocks(options.model, likelihood, built.settings.get("posterior"), device),
     )
 
 

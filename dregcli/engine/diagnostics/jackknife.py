@@ -96,14 +96,15 @@ def fit_slope(ks: Sequence[int], points: Sequence[Statistic]) -> Slope | None:
         ks: K of each point.
         points: statistics, all above 0, with the same groups.
     """
+    # A training loads this file, and has no need of scipy, which takes 0.25 s.
+    from scipy.special import stdtrit  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+
     if len(ks) < 2:
         return None
     x = [math.log(k) for k in ks]
     value = _least_squares(x, [point.value for point in points])
     without = [_least_squares(x, each) for each in zip(*(point.without for point in points), strict=True)]
     stderr = jackknife_stderr(without)
-    from scipy.special import stdtrit  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType] # slow; a training does not need it
-
     half = float(stdtrit(len(without) - 1, 0.975)) * stderr
     return Slope(value, stderr, value - half, value + half, tuple(ks))
 

@@ -18,6 +18,20 @@ BLOCK_BYTES = 2**21
 """Size of the decoder's outputs that are computed and summed together on a CPU. Larger blocks leave the cache, and
 smaller ones make every operation's start count."""
 
+
+def samples_at_once(like: Tensor, k: int, outputs: int) -> int:
+    """Return how many of K samples make a block of ``BLOCK_BYTES``; all on a GPU, where every start is a launch.
+
+    Args:
+        like: a tensor of the rows' device and type.
+        k: samples.
+        outputs: numbers of one sample, B x O.
+    """
+    if like.device.type != "cpu":
+        return k
+    return max(1, min(k, BLOCK_BYTES // (outputs * like.element_size())))
+
+
 Kernel = Callable[..., tuple[Tensor, Tensor | None]]
 """A pure function: (outputs (K, B, O), pixels (B, D), the layer's bias (O,) or None, *constants, gradient=...) -> the
 value (K, B), and its gradient by the outputs or None."""
@@ -131,18 +145,14 @@ class Likelihood(nn.Module, ABC):
         compiled = self._compiled if outputs.numel() >= FEWEST_COMPILED else None
         return compiled or type(self).kernel
 
-    def value_of_outputs(self, layer: nn.Linear, pixels: Tensor) -> BlockValue:
-        """Return the log-density of blocks of rows, computed from all outputs alone.
+    def value_from(self, layer: nn.Linear, pixels: Tensor) -> BlockValue:
+        """Return the log-density of blocks of rows in its fastest form, which may use the hidden layer too.
 
         Args:
             layer: the decoder's last layer.
             pixels: shape (B, D).
         """
         return BlockValue(layer.weight, lambda _, outputs: self.log_prob(outputs, pixels, layer.bias))
-
-    def value_from(self, layer: nn.Linear, pixels: Tensor) -> BlockValue:
-        """Return the fastest exact one, which may use the hidden layer too."""
-        return self.value_of_outputs(layer, pixels)
 
     def linearised(self, layer: nn.Linear, pixels: Tensor, centre: Tensor, other: Tensor) -> BlockValue:
         """Return an approximate one, with the tangent of the density in place of some pixels; exact if there is none.

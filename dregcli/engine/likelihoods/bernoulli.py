@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from dregcli.engine.likelihoods.base import BLOCK_BYTES, BlockValue, Likelihood
+from dregcli.engine.likelihoods.base import BlockValue, Likelihood, samples_at_once
 from dregcli.engine.likelihoods.fused import log_of_product_, part_count
 from dregcli.names import DataKind
 
@@ -100,7 +100,7 @@ class Bernoulli(Likelihood):
             return super().value_and_gradient(outputs, pixels, bias)
         # In blocks of samples, so that there is one array of the logits' size, and the rest stays in the cache.
         k, b, width = outputs.shape
-        size = max(1, min(k, BLOCK_BYTES // (b * width * outputs.element_size())))
+        size = samples_at_once(outputs, k, b * width)
         value, array, centred = outputs.new_empty(k, b), outputs.new_empty(size, b, width), pixels - 0.5
         for first in range(0, k, size):
             logits = outputs[first : first + size]

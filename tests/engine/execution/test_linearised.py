@@ -10,7 +10,7 @@ from dregcli.engine.execution.weighing import RowWeights
 from dregcli.engine.likelihoods import bernoulli
 from dregcli.engine.models.vae import Vae
 from dregcli.engine.pairs import resolve_pair
-from dregcli.engine.value_rows import LinearisedRows, ValueRows
+from dregcli.engine.value_rows import LinearisedRows
 from dregcli.names import Backward, Precision
 from tests.support.dense import dense_gradients
 from tests.support.exact import MODELS, small_batch
@@ -44,7 +44,7 @@ def test_a_pixel_left_out_has_its_tangent_at_the_mean() -> None:
     model = MODELS["vae"].build()
     pixels, noise = small_batch(model, k=K, batch=3, seed=5)
     found, exact, weight = values(model, pixels, noise)
-    first, *_, last = model.decoder
+    last = model.decoder[-1]
     of_pixel = last.weight
     left_out = torch.tensor([not any(torch.equal(each, some) for some in weight) for each in of_pixel])
     assert 0 < int(left_out.sum()) < len(left_out)
@@ -68,7 +68,6 @@ def test_a_pixel_left_out_has_its_tangent_at_the_mean() -> None:
     along = ((hidden(z) - centre) * slope).sum(dim=-1)
     torch.testing.assert_close(found, exact - log_p(hidden(z)) + at + along, rtol=1e-12, atol=1e-11)
     assert (found - exact).abs().max() > 1e-3
-    assert first.weight.dtype == torch.float64
 
 
 def test_the_pixels_left_out_are_those_that_leave_their_tangent_least(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,4 +119,3 @@ def test_likelihoods_without_tangents_are_exact() -> None:
     pixels, noise = small_batch(model, k=K, batch=3, seed=5)
     found, exact, _ = values(model, pixels, noise)
     assert torch.equal(found, exact)
-    assert issubclass(LinearisedRows, ValueRows)
