@@ -18,7 +18,7 @@ from dregcli.wording import duration, listed
 
 NO_NUMBERS = "The paper gives a curve only; no value is compared."
 
-_CAPTION = "Our runs: means over seeds, with "
+_CAPTION = "Our runs: means over seeds (or one seed), with "
 _ALONG = "95 % intervals along training"
 _AT_END = "± one standard error"
 _STARS = " Stars: published numbers; how each was read is in the table."

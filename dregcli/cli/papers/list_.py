@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from dregcli.app.common.places import data_folder_if_any, runs_folder
 from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
-from dregcli.wording import counted
+from dregcli.wording import counted, listed
 
 if TYPE_CHECKING:
     from dregcli.app.papers.catalogue import Listed
@@ -34,10 +34,14 @@ def list_(
         for each in found
     ]
     terminal.table(["name", "done", "whole length", "what", "reference"], rows)
+    unknown: dict[tuple[str, str | None], list[str]] = {}
     for each in found:
         if each.problem:
-            terminal.line(f"{each.asked.file.name}: not known: {each.problem.what}")
-            terminal.line(f"  next: {each.problem.hint}")
+            unknown.setdefault((each.problem.what, each.problem.hint), []).append(each.asked.file.name)
+    for (what, hint), names in unknown.items():
+        terminal.line(f"how much is done of {listed(names)} is not known: {what}")
+        if hint:
+            terminal.line("  next: " + hint.replace("\n", "\n  "))
 
 
 def _done(each: "Listed") -> str:

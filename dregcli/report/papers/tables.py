@@ -41,7 +41,9 @@ def differences_table(compared: Sequence[Compared]) -> Table:
         )
         for each in compared
     ]
-    notes = ["s.e.: over seeds, together with the published error where it is known; with one seed there is none."]
+    notes = [
+        "s.e.: over seeds, together with the published error where it is known; with one seed, that of its replicates, if it is known."
+    ]
     return Table("published numbers beside ours", columns, tuple(rows), tuple(notes))
 
 
@@ -65,7 +67,7 @@ def panel_table(drawing: Drawing) -> Table:
         (Cell(line.label), *(cell(next((each for each in line.points if each.x == x), None)) for x in at))
         for line in drawing.lines
     ]
-    return Table(f"{drawing.title}, {drawing.y}: mean ± s.e. over seeds", tuple(columns), tuple(rows))
+    return Table(f"{drawing.title}, {drawing.y}: mean ± s.e.", tuple(columns), tuple(rows))
 
 
 def _signed(value: float, stderr: float | None) -> str:
