@@ -2,7 +2,8 @@
 
 A pass over rows is about twenty operations on arrays that fit a core's cache. If all threads share each operation,
 they wait for each other twenty times and exchange the arrays between their caches. Here each thread takes whole
-blocks of rows, and its operations use that thread alone. So the numbers do not depend on the number of threads.
+blocks of rows, and its operations use that thread alone. So the numbers of several blocks do not depend on the number
+of threads.
 """
 
 from collections.abc import Callable, Sequence

@@ -42,7 +42,8 @@ def differences_table(compared: Sequence[Compared]) -> Table:
         for each in compared
     ]
     notes = [
-        "s.e.: over seeds, together with the published error where it is known; with one seed, that of its replicates, if it is known."
+        "s.e.: over seeds, together with the published error where it is known; with one seed, that of its "
+        "replicates, if it is known."
     ]
     return Table("published numbers beside ours", columns, tuple(rows), tuple(notes))
 
