@@ -40,7 +40,7 @@ QUICK = {
 RELATIVE = ("eval", "report", "train", "runs diff", "runs rerun")
 """Those that are tried with a relative path."""
 
-OF_A_STORE = {"runs gc", "runs import", "runs doctor"}
+OF_A_STORE = {"runs gc", "runs import", "runs doctor", "paper list", "paper run", "paper export"}
 """Those that take a whole store and no run."""
 
 
