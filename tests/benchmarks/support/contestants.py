@@ -1,12 +1,14 @@
 """Who competes over a network's training step, and how each of them is started: our modes, and other codes' steps."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from dregcli.app.common.process import share_cores
 from tests.benchmarks.support.modes import mode_options
 from tests.benchmarks.support.workers import Worker
 
@@ -114,7 +116,10 @@ class Problem:
             return partial(Worker, name, "tests.benchmarks.peers.jax_steps", words, self.peers_python)
         options = json.dumps(self._options(k) | mode_options(name, self.settings))
         words = ["--options", options, "--start", str(file), *self.data_words]
-        return partial(Worker, name, "tests.benchmarks.support.our_worker", words)
+        # As in ``dreg train``: its threads wait for each other in this way.
+        waiting = dict(os.environ)
+        share_cores(waiting)
+        return partial(Worker, name, "tests.benchmarks.support.our_worker", words, environment=waiting)
 
     def _options(self, k: int) -> dict[str, Any]:
         """Options of the run spec that all our contestants share."""

@@ -4,11 +4,12 @@ This process stays small and has no numerical threads: it imports neither torch 
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 SETTLE_SECONDS = 0.1
@@ -37,9 +38,17 @@ class Worker:
         module: what it runs.
         arguments: of the module.
         python: the interpreter; this one unless given.
+        environment: variables that it has in addition.
     """
 
-    def __init__(self, name: str, module: str, arguments: Sequence[str] = (), python: str = sys.executable) -> None:
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        arguments: Sequence[str] = (),
+        python: str = sys.executable,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
         self._process = subprocess.Popen(
@@ -48,6 +57,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
+            env={**os.environ, **(environment or {})},
         )
         self._peak: float | None = None
 
