@@ -75,12 +75,13 @@ class RunningMoments:
         """Add one vector to each sequence, given by its parts, (P, ...) each."""
         self.begin(1)
         for name, part in vectors.items():
+            self.make_room(name, part.shape, part)
             new = part.reshape(-1)
             for block in blocks(len(new)):
-                self.merge(name, part.shape, block, new[block])
+                self.merge(name, block, new[block])
 
     def begin(self, count: int) -> list[float]:
-        """Begin to add ``count`` vectors to each sequence; ``merge`` then gets the moments of every coordinate.
+        """Begin to add ``count`` vectors to each sequence; ``merge`` then gets the moments of every coordinate once.
 
         Returns:
             The weights of the vectors among each other.
@@ -93,21 +94,21 @@ class RunningMoments:
         self._merged_by = kept, share, added * (1.0 - share)
         return weights
 
-    def merge(
-        self, name: str, shape: Sequence[int], block: slice, mean: Tensor, squares: Tensor | None = None
-    ) -> None:
-        """Merge the new vectors' moments of some coordinates.
+    def make_room(self, name: str, shape: Sequence[int], like: Tensor) -> None:
+        """Make the moments of a part of this shape, (P, ...), if they are not there yet."""
+        if name not in self._means:
+            self._means[name] = like.new_zeros(shape)
+            self._squares[name] = like.new_zeros(shape)
+
+    def merge(self, name: str, block: slice, mean: Tensor, squares: Tensor | None = None) -> None:
+        """Merge the new vectors' moments of some coordinates. Threads may merge different blocks at once.
 
         Args:
-            name: the part that the coordinates belong to.
-            shape: shape of the part, (P, ...).
+            name: the part that the coordinates belong to; ``make_room`` was called for it.
             block: the coordinates, counted over the whole part.
             mean: weighted means, shape (n,).
             squares: weighted sums of squared deviations from the means; None if there is one new vector.
         """
-        if name not in self._means:
-            self._means[name] = mean.new_zeros(shape)
-            self._squares[name] = mean.new_zeros(shape)
         kept, share, factor = self._merged_by
         own_mean, own_squares = (each.view(-1)[block] for each in (self._means[name], self._squares[name]))
         if kept != 1.0:

@@ -1,6 +1,7 @@
 """Moments of the gradients of one network along a training, which are computed for several steps at once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from dregcli.columns import DECAY
 from dregcli.engine.moments import RunningMoments, blocks
 from dregcli.engine.outer import OuterProducts, Stacked
+from dregcli.engine.worker_threads import each_in_threads
 
 STEPS_AT_ONCE = 8
 """Most steps whose gradients wait. Moments of ten pairs are far larger than a cache, and each time they are changed,
@@ -51,13 +53,25 @@ class NetworkMoments:
             return
         kinds = (self.moving, self.window)
         weights = torch.tensor([each.begin(len(waiting)) for each in kinds], dtype=torch.float64)
-        for name in waiting[0]:
-            parts = [each[name] for each in waiting]
-            for block, vectors in _blocks(parts):
-                weights = weights.to(vectors)
-                means, squares = _group_moments(vectors, weights)
-                for i, kind in enumerate(kinds):
-                    kind.merge(name, parts[0].shape, block, means[i], None if squares is None else squares[i])
+
+        @torch.no_grad()
+        def merge(some: tuple[str, slice, Callable[[], Tensor]]) -> None:
+            name, block, vectors = some
+            of_block = vectors()
+            means, squares = _group_moments(of_block, weights.to(of_block))
+            for i, kind in enumerate(kinds):
+                kind.merge(name, block, means[i], None if squares is None else squares[i])
+
+        work: list[tuple[str, slice, Callable[[], Tensor]]] = []
+        for name, first in waiting[0].items():
+            for kind in kinds:
+                kind.make_room(name, first.shape, next(iter(_tensors(first).values())))
+            work += [(name, *each) for each in _blocks([each[name] for each in waiting])]
+        if all(each.device.type == "cpu" for gradient in waiting[0].values() for each in _tensors(gradient).values()):
+            each_in_threads(merge, work)
+        else:
+            for each in work:
+                merge(each)
 
     def begin_window(self) -> None:
         """Begin a new window."""
@@ -116,13 +130,13 @@ def _kinds(gradients: Stacked) -> dict[str, list[tuple[str, torch.Size]]]:
     return {name: [(kind, t.shape) for kind, t in _tensors(each).items()] for name, each in gradients.items()}
 
 
-def _blocks(parts: Sequence[Tensor | OuterProducts]) -> Iterator[tuple[slice, Tensor]]:
-    """Yield blocks of coordinates, counted over a whole part, and their T vectors, (T, n)."""
+def _blocks(parts: Sequence[Tensor | OuterProducts]) -> Iterator[tuple[slice, Callable[[], Tensor]]]:
+    """Yield blocks of coordinates, counted over a whole part, and what computes their T vectors, (T, n)."""
     outer = [each for each in parts if isinstance(each, OuterProducts)]
     if not outer:
         vectors = [each.reshape(-1) for each in parts if isinstance(each, Tensor)]
         for block in blocks(len(vectors[0])):
-            yield block, torch.stack([each[block] for each in vectors])
+            yield block, partial(_stacked, vectors, block)
         return
     left, right = torch.stack([each.left for each in outer]), torch.stack([each.right for each in outer])
     pairs, outputs, inputs = outer[0].shape
@@ -130,7 +144,15 @@ def _blocks(parts: Sequence[Tensor | OuterProducts]) -> Iterator[tuple[slice, Te
         for block in blocks(outputs * inputs, inputs):
             some = left[:, pair, :, block.start // inputs : block.stop // inputs]
             first = pair * outputs * inputs
-            yield slice(first + block.start, first + block.stop), torch.bmm(some.mT, right).flatten(1)
+            yield slice(first + block.start, first + block.stop), partial(_products, some, right)
+
+
+def _stacked(vectors: Sequence[Tensor], block: slice) -> Tensor:
+    return torch.stack([each[block] for each in vectors])
+
+
+def _products(left: Tensor, right: Tensor) -> Tensor:
+    return torch.bmm(left.mT, right).flatten(1)
 
 
 def _group_moments(vectors: Tensor, weights: Tensor) -> tuple[Tensor, Tensor | None]:
