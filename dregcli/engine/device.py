@@ -9,7 +9,7 @@ from contextvars import ContextVar
 import torch
 
 from dregcli.devices import DeviceKind, checked_device, kind_of, number_of
-from dregcli.engine.half import has_bfloat16_products
+from dregcli.engine.half import has_bfloat16_products, rounds_in_blocks
 from dregcli.errors import DeviceUnavailable, Fault, SpecError
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "planning_for",
     "prepare_process",
     "resolve_device",
+    "rounds_in_blocks",
     "settled_process",
     "threads",
     "using_threads",

@@ -21,7 +21,7 @@ class ValueRows(PlainRows):
             return super().log_likelihood(likelihood, layer, inputs, pixels)
         value = self._values.get(layer)
         if value is None:  # several threads may compute it at once: to the same numbers
-            value = self._values[layer] = likelihood.value_from(layer, pixels)
+            value = self._values[layer] = self._value(likelihood, layer, pixels)
         k, b = inputs.shape[:2]
         width = len(value.weight)
         size = samples_at_once(inputs, k, b * width)
@@ -29,9 +29,17 @@ class ValueRows(PlainRows):
         for first in range(0, k, size):
             part = inputs[first : first + size]
             here = products[: len(part) * b]
-            torch.mm(part.flatten(0, 1), value.weight.mT, out=here)
+            self._multiply(part.flatten(0, 1), value.weight, here)
             found[first : first + size] = value.sum(part, here.view(len(part), b, width))
         return found
+
+    def _value(self, likelihood: Likelihood, layer: nn.Linear, pixels: Tensor) -> BlockValue:
+        """Return how a block's log-density is computed."""
+        return likelihood.value_from(layer, pixels)
+
+    def _multiply(self, inputs: Tensor, weight: Tensor, out: Tensor) -> None:
+        """Write inputs (R, I) times the transpose of a weight (O, I) to ``out``, (R, O)."""
+        torch.mm(inputs, weight.mT, out=out)
 
 
 class LinearisedRows(ValueRows):

@@ -13,6 +13,7 @@ from dregcli.app.diagnosis.bias_report import BiasReport, keep_report
 from dregcli.app.diagnosis.bias_request import BiasRequest
 from dregcli.app.diagnosis.subject import Subject, find_subject
 from dregcli.app.diagnosis.subject import learned as learned_pair
+from dregcli.app.planning.architectures import computes_in_blocks
 from dregcli.app.planning.executing import execution_of, with_threads
 from dregcli.app.planning.machine import precision_warning
 from dregcli.engine.device import prepare_process
@@ -60,7 +61,9 @@ def _checked(request: BiasRequest, subject: Subject, listener: Listener) -> Bias
     """Check the pairs of a subject, and keep the results in its run."""
     randomness = Randomness(request.seed, subject.pixels.device)
     execution = subject.execution
-    if warning := precision_warning(execution.screen_precision, subject.spec.device):
+    spec = subject.spec
+    in_blocks = computes_in_blocks(spec.model, spec.likelihood, spec.posterior, spec.device)
+    if warning := precision_warning(execution.screen_precision, spec.device, in_blocks=in_blocks):
         listener.warn(warning)
     kind = PriorGradient(request.prior_gradient or subject.spec.prior_gradient)
     source = ModelSource(

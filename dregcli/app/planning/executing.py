@@ -18,7 +18,7 @@ from dregcli.app.planning.machine import (
     memory_at_hand,
 )
 from dregcli.data.dataset import Dataset
-from dregcli.engine.device import using_threads
+from dregcli.engine.device import rounds_in_blocks, using_threads
 from dregcli.engine.execution import Execution
 from dregcli.engine.likelihoods import LIKELIHOODS
 from dregcli.engine.models.base import Model
@@ -169,7 +169,10 @@ def decide_execution(
     precision = options.screen_precision
     if shape and backward is Backward.SCREENED and precision is None:
         precision = auto_precision(
-            outputs=k * batch_size * shape.outputs, device=shape.device, linearises=shape.in_blocks and alone()
+            outputs=k * batch_size * shape.outputs,
+            device=shape.device,
+            in_blocks=shape.in_blocks,
+            linearises=shape.in_blocks and alone(),
         )
     faults = _precision_faults(options.screen_precision, shape)
     inflation, precision = with_screening(backward, options.screen_inflation, precision)
@@ -178,7 +181,9 @@ def decide_execution(
         chunk = shape.chunk(backward, k, batch_size) if shape else None
     chunk = None if chunk == k else chunk
     seconds = 0.0
-    first_is_compiled = precision is Precision.BFLOAT16 or backward is Backward.DENSE
+    first_is_compiled = backward is Backward.DENSE
+    if shape and precision is Precision.BFLOAT16:
+        first_is_compiled = not rounds_in_blocks(shape.device)
     if shape and (first_is_compiled or not shape.in_blocks):
         at_once = min(k, chunk or k) * batch_size
         seconds = compile_saves(

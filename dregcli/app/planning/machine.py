@@ -13,7 +13,7 @@ import torch
 
 from dregcli.defaults import NOISE_BLOCK
 from dregcli.devices import DeviceKind, kind_of, number_of
-from dregcli.engine.device import has_bfloat16_products
+from dregcli.engine.device import has_bfloat16_products, rounds_in_blocks
 from dregcli.engine.likelihoods.base import FEWEST_COMPILED
 from dregcli.errors import Fault
 from dregcli.names import Backward, Precision
@@ -105,19 +105,33 @@ def auto_chunk(
     return chunk if chunk < k else None
 
 
-def auto_precision(*, outputs: int, device: str, linearises: bool = False) -> Precision:
+def auto_precision(*, outputs: int, device: str, in_blocks: bool = False, linearises: bool = False) -> Precision:
     """Return the fastest precision for screening's first pass, which looks at all rows.
 
     Args:
         outputs: decoder outputs of all rows of a step together.
         device: the device.
+        in_blocks: whether log-weights are computed in blocks.
         linearises: whether pixels can be linearised.
     """
     if kind_of(device) != DeviceKind.CPU or outputs < _FEWEST_HALF:
         return Precision.FLOAT32
-    if has_bfloat16_products(torch.device(device)):
+    if has_products_of(Precision.BFLOAT16, device, in_blocks=in_blocks):
         return Precision.BFLOAT16
     return Precision.LINEARISED if linearises and outputs >= _FEWEST_LINEARISED else Precision.FLOAT32
+
+
+def has_products_of(precision: Precision | None, device: str, *, in_blocks: bool) -> bool:
+    """Whether a device has fast matrix products of a precision for a model.
+
+    Args:
+        precision: the precision.
+        device: the device.
+        in_blocks: whether the model's log-weights are computed in blocks.
+    """
+    if precision is not Precision.BFLOAT16:
+        return True
+    return has_bfloat16_products(torch.device(device)) or (in_blocks and rounds_in_blocks(device))
 
 
 def compile_saves(*, rows: int, rows_at_once: int, outputs: int, device: str, evaluating: bool = False) -> float:
@@ -144,9 +158,9 @@ def has_compiler() -> bool:
     return any(shutil.which(each) for each in (os.environ.get("CXX"), "g++", "clang++", "c++") if each)
 
 
-def precision_warning(precision: Precision | None, device: str) -> str | None:
-    """Return a warning if the device has no bfloat16 products of its own and the run uses them; else None."""
-    if precision is not Precision.BFLOAT16 or has_bfloat16_products(torch.device(device)):
+def precision_warning(precision: Precision | None, device: str, *, in_blocks: bool) -> str | None:
+    """Return a warning if a run uses bfloat16 products that the device does not have for its model; else None."""
+    if has_products_of(precision, device, in_blocks=in_blocks):
         return None
     return (
         f"this {device} has no bfloat16 products: --screen-precision bfloat16 works, but is slower here than float32."

@@ -7,6 +7,7 @@ from pathlib import Path
 from dregcli.app.common.listener import Listener
 from dregcli.app.models.code import Code
 from dregcli.app.models.find import asked_code
+from dregcli.app.planning.architectures import computes_in_blocks
 from dregcli.app.planning.load_data import load_asked
 from dregcli.app.planning.machine import device_warning, precision_warning
 from dregcli.app.planning.observation import observation_warning
@@ -90,10 +91,11 @@ def in_words(expectation: Expectation) -> str:
 
 def warnings_of(spec: RunSpec, dataset: Dataset) -> list[str]:
     """Return the warnings that follow from a spec and its data, however the spec came about."""
+    in_blocks = computes_in_blocks(spec.model, spec.likelihood, spec.posterior, spec.device)
     found = (
         _bias_warning(spec),
         observation_warning(dataset, spec.likelihood),
-        precision_warning(spec.screen_precision, spec.device),
+        precision_warning(spec.screen_precision, spec.device, in_blocks=in_blocks),
         device_warning(spec.device),
     )
     return [warning for warning in found if warning]

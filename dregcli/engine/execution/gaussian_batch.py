@@ -13,7 +13,7 @@ from dregcli.engine.draws import KEPT_BYTES, Noise, NoiseOfExamples
 from dregcli.engine.execution.batch import Named, Sums, chunks, posterior_gradients
 from dregcli.engine.execution.row_pass import GaussianExamples, GaussianRowPass, TapedModel, score_sums
 from dregcli.engine.execution.weighing import RowWeights
-from dregcli.engine.half import HalfRows
+from dregcli.engine.half import half_rows
 from dregcli.engine.likelihoods.base import BLOCK_BYTES
 from dregcli.engine.outer import OuterProducts, Stacked, linear_nodes
 from dregcli.engine.reach import Reach
@@ -22,10 +22,10 @@ from dregcli.engine.value_rows import LinearisedRows, ValueRows
 from dregcli.engine.worker_threads import each_in_threads
 from dregcli.names import Precision
 
-_ROWS: Final[Mapping[Precision, Callable[[], Rows]]] = {
-    Precision.FLOAT32: ValueRows,
-    Precision.BFLOAT16: HalfRows,
-    Precision.LINEARISED: LinearisedRows,
+_ROWS: Final[Mapping[Precision, Callable[[torch.device], Rows]]] = {
+    Precision.FLOAT32: lambda _: ValueRows(),
+    Precision.BFLOAT16: half_rows,
+    Precision.LINEARISED: lambda _: LinearisedRows(),
 }
 
 
@@ -81,7 +81,7 @@ class GaussianBatch:
 
         Where threads share the rows, a chunk's arrays also fit the cache.
         """
-        posterior, rows = self.fixed.posterior, _ROWS[precision]()
+        posterior, rows = self.fixed.posterior, _ROWS[precision](self.device)
         if isinstance(rows, LinearisedRows):
             self.model.log_joint(self.fixed.pixels, (rows.looked_at(posterior),), rows.preparation())
         # One array for all chunks. Separate small results would be allocated where a chunk's large arrays were
@@ -95,8 +95,8 @@ class GaussianBatch:
             log_p = self.model.log_joint(self.fixed.pixels, posterior.rsample(noise), rows)
             found[first : first + count] = log_p.sub_(posterior.log_prob_at(noise))
 
-        # Rounded products are a setting of the whole process.
-        if self._in_threads and precision is not Precision.BFLOAT16:
+        # The products of other rows may be rounded by a setting of the whole process.
+        if self._in_threads and isinstance(rows, ValueRows):
             each_in_threads(evaluate, chunks(self.draws.k, self._at_once(k_chunk)))
         else:
             for chunk in chunks(self.draws.k, k_chunk):

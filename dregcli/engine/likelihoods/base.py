@@ -152,6 +152,10 @@ class Likelihood(nn.Module, ABC):
             layer: the decoder's last layer.
             pixels: shape (B, D).
         """
+        return self.value_of_outputs(layer, pixels)
+
+    def value_of_outputs(self, layer: nn.Linear, pixels: Tensor) -> BlockValue:
+        """Return the log-density of blocks of rows as a function of the product alone; the arguments are the same."""
         return BlockValue(layer.weight, lambda _, outputs: self.log_prob(outputs, pixels, layer.bias))
 
     def linearised(self, layer: nn.Linear, pixels: Tensor, centre: Tensor, other: Tensor) -> BlockValue:

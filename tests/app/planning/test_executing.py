@@ -123,14 +123,18 @@ def big() -> dict[str, object]:
     return {"k": 256, "k_chunk": 256, "steps": 48_000, "backward": "dense"}
 
 
-def test_compile_is_on_where_it_pays(big) -> None:
+def test_compile_is_on_where_it_pays(big, monkeypatch) -> None:
+    monkeypatch.setattr(executing, "rounds_in_blocks", lambda _: False)
     assert _plan(**big).spec.compile == "on"
     assert _plan(**big | {"compile": "off"}).spec.compile == "off"
     assert _plan(**big | {"steps": 30_000}).spec.compile == "off"
     assert _plan(**big | {"k_chunk": 16}).spec.compile == "off", "arrays too small to be compiled"
-    assert _plan(**big | {"backward": "screened", "screen_precision": "bfloat16"}).spec.compile == "on"
+    half = {"backward": "screened", "screen_precision": "bfloat16"}
+    assert _plan(**big | half).spec.compile == "on"
     assert _plan(**big | {"backward": "screened"}).spec.compile == "off", "blocks in the cache are as fast"
     assert _plan(compile="on").spec.compile == "on", "asked for, it is done"
+    monkeypatch.setattr(executing, "rounds_in_blocks", lambda _: True)
+    assert _plan(**big | half).spec.compile == "off", "blocks in the cache are as fast"
 
 
 def test_without_a_compiler_one_warning_where_it_would_have_paid(big, monkeypatch) -> None:
@@ -149,6 +153,7 @@ def test_without_a_compiler_one_warning_where_it_would_have_paid(big, monkeypatc
 
 def test_slow_bfloat16_is_warned_of_and_works(monkeypatch) -> None:
     monkeypatch.setattr(machine, "has_bfloat16_products", lambda device: False)
+    monkeypatch.setattr(machine, "rounds_in_blocks", lambda device: False)
     plan = _plan(screen_precision="bfloat16")
     (warning,) = warnings_of(plan.spec, plan.data.dataset)
     assert "slower here than float32" in warning
@@ -367,7 +372,14 @@ def test_the_fastest_precision_by_itself(
     outputs: int, products: bool, linearises: bool, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine, "has_bfloat16_products", lambda _: products)
-    assert machine.auto_precision(outputs=outputs, device="cpu", linearises=linearises) == precision
+    monkeypatch.setattr(machine, "rounds_in_blocks", lambda _: False)
+    sizes = {"outputs": outputs, "device": "cpu", "linearises": linearises}
+    assert machine.auto_precision(**sizes, in_blocks=True) == precision
+    # A processor that multiplies bfloat16 matrices alone: only blocks of rows are rounded.
+    monkeypatch.setattr(machine, "has_bfloat16_products", lambda _: False)
+    monkeypatch.setattr(machine, "rounds_in_blocks", lambda _: products)
+    assert machine.auto_precision(**sizes, in_blocks=True) == precision
+    assert machine.auto_precision(**sizes, in_blocks=False) != "bfloat16"
 
 
 @pytest.mark.parametrize("flags", [{"likelihood": "gaussian"}, {"posterior": "full"}])

@@ -140,11 +140,14 @@ def test_this_machine_has_memory_and_a_cache() -> None:
 
 
 def test_bfloat16_without_its_products_is_warned_of(monkeypatch) -> None:
+    def warning(precision: Precision | None, *, in_blocks: bool = False) -> str | None:
+        return machine.precision_warning(precision, "cpu", in_blocks=in_blocks)
+
     monkeypatch.setattr(machine, "has_bfloat16_products", lambda device: False)
-    warning = machine.precision_warning(Precision.BFLOAT16, "cpu")
-    assert warning is not None
-    assert "slower here than float32" in warning
-    assert machine.precision_warning(Precision.FLOAT32, "cpu") is None
-    assert machine.precision_warning(None, "cpu") is None
+    for of_blocks in (False, True):
+        monkeypatch.setattr(machine, "rounds_in_blocks", lambda device, found=of_blocks: found)
+        assert "slower here than float32" in (warning(Precision.BFLOAT16) or "")
+        assert (warning(Precision.BFLOAT16, in_blocks=True) is None) == of_blocks
+        assert warning(Precision.FLOAT32) is warning(None) is None
     monkeypatch.setattr(machine, "has_bfloat16_products", lambda device: True)
-    assert machine.precision_warning(Precision.BFLOAT16, "cpu") is None
+    assert warning(Precision.BFLOAT16) is None

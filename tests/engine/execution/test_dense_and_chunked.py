@@ -14,7 +14,7 @@ from dregcli.engine.execution.row_pass import GaussianRowPass
 from dregcli.engine.execution.screened import ScreenedRows, Screening
 from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.gradients import Step
-from dregcli.engine.half import HalfRows
+from dregcli.engine.half import half_rows
 from dregcli.engine.pairs import Pair, all_pairs, resolve_pair
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.rows import PLAIN_ROWS
@@ -190,7 +190,9 @@ def test_a_first_pass_is_in_the_precision_that_is_asked_for(name: str) -> None:
     q = model.posterior(pixels)
     latents, log_q = q.rsample(noise), q.log_prob_at(noise)
     with torch.no_grad():
-        plain, halves = (model.log_joint(pixels, latents, each) - log_q for each in (PLAIN_ROWS, HalfRows()))
+        plain, halves = (
+            model.log_joint(pixels, latents, each) - log_q for each in (PLAIN_ROWS, half_rows(pixels.device))
+        )
     assert (halves - plain).abs().max() > 1e-4
     for precision, expected in ((Precision.FLOAT32, plain), (Precision.BFLOAT16, halves)):
         found = ScreenedRows(batch, weigh, Screening(0.2, precision))

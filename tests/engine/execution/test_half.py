@@ -5,9 +5,12 @@ import torch
 from torch import Tensor, nn
 
 from dregcli.engine import half
-from dregcli.engine.half import HalfRows
+from dregcli.engine.device import using_threads
+from dregcli.engine.half import HalfRows, RoundedRows, half_rows
 from dregcli.engine.models.networks import layer_of
 from dregcli.engine.rows import PLAIN_ROWS
+from dregcli.names import Precision
+from tests.support.dense import GivenNoise
 from tests.support.exact import MODELS, small_batch, small_structured, small_vae
 
 K, B, INPUTS, OUTPUTS = 64, 32, 200, 784
@@ -94,6 +97,39 @@ LARGE = {
     "large, structured": lambda: small_structured(pixels=64, context=32, hidden=(40, 40), latent_dim=8),
 }
 SUBJECTS = {name: case.build for name, case in MODELS.items()} | LARGE
+
+
+@torch.no_grad()
+def test_products_of_bfloat16_matrices_are_rounded_but_for_the_bias() -> None:
+    """On other processors they are slow, and the same numbers."""
+    inputs, applied = normal(K, B, INPUTS), layer()
+    product, added = RoundedRows().product(applied, inputs)
+    assert added is applied.bias
+    assert product.dtype == torch.float32
+    assert torch.equal(product, product.bfloat16().float())
+    # One unit of the last place at most: oneDNN may sum in another order.
+    expected = exact(applied, inputs)
+    assert ((product - expected).abs() <= 2.0**-7 * expected.abs() + 1e-5).all()
+    assert 1e-3 < off(product, expected) < 2.0**-8
+    assert torch.equal(RoundedRows().linear(applied, inputs), product + applied.bias)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_first_pass_takes_them_block_by_block_with_any_number_of_threads(threads: int, monkeypatch) -> None:
+    """Its numbers are those of one pass over all rows. The twin rounds nothing."""
+    monkeypatch.setattr(half, "rounds_in_blocks", lambda _: True)
+    model = LARGE["large"]().float()
+    pixels, noise = (each.float() for each in small_batch(model, k=64))
+    batch = model.batch(pixels, GivenNoise(noise))
+    with using_threads(threads):
+        found = batch.log_weights(k_chunk=16, precision=Precision.BFLOAT16)
+    exactly = batch.log_weights(k_chunk=None)
+    assert isinstance(half_rows(pixels.device), RoundedRows)
+    assert 1e-6 < off(found, exactly.double()) < 5e-3
+    with torch.no_grad():
+        whole = model.log_joint(pixels, batch.fixed.posterior.rsample(noise), RoundedRows())
+    assert off(found, (whole - batch.fixed.posterior.log_prob_at(noise)).double()) < 1e-6
+    assert off(exactly, (whole - batch.fixed.posterior.log_prob_at(noise)).double()) > 1e-6
 
 
 @torch.no_grad()
