@@ -11,10 +11,16 @@ networks' matrix products alone. Nothing here asserts anything about time.
 
 import argparse
 import json
+import os
 import time
 from pathlib import Path
 from statistics import mean
 
+from dregcli.app.common.process import share_cores
+
+share_cores(os.environ)  # before torch is imported, as in ``dreg eval``
+
+# ruff: noqa: E402
 import torch
 
 from dregcli.data.folders import default_data_dir

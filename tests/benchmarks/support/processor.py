@@ -41,9 +41,8 @@ def model_of(cpuinfo: str) -> str:
     return next((text.strip() for name, _, text in lines if name.strip() == "model name"), platform.machine())
 
 
-def kind_of(features: Iterable[str], *, bfloat16: bool, library: str, threads: int) -> str:
+def kind_of(features: Iterable[str], *, products: str, library: str, threads: int) -> str:
     """Processors of one kind have about the same ratios; libraries and numbers of threads make a difference."""
-    products = "bfloat16 products" if bfloat16 else "no bfloat16 products"
     return ", ".join(
         [platform.machine(), *features, products, library, "1 thread" if threads == 1 else f"{threads} threads"]
     )
@@ -53,14 +52,16 @@ def processor() -> dict[str, Any]:
     """This machine's processor as torch uses it, for JSON; ``kind`` names machines that may be compared."""
     import torch
 
-    from dregcli.engine.device import has_bfloat16_products, libraries
+    from dregcli.engine.device import has_bfloat16_products, libraries, rounds_in_blocks
 
     text = told_by_system()
     features, bfloat16, threads = features_of(text), has_bfloat16_products("cpu"), torch.get_num_threads()
+    products = "products of bfloat16 matrices alone" if rounds_in_blocks("cpu") else "no bfloat16 products"
+    products = "bfloat16 products" if bfloat16 else products
     settings = torch.__config__.show()
     library = next((short for name, short in _LIBRARIES.items() if name in settings), "another library")
     return {
-        "kind": kind_of(features, bfloat16=bfloat16, library=library, threads=threads),
+        "kind": kind_of(features, products=products, library=library, threads=threads),
         "model": model_of(text),
         "features": features,
         "capability": torch.backends.cpu.get_cpu_capability(),
