@@ -10,6 +10,12 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from dregcli.commands import quoted
+from dregcli.errors import Fault, SpecError
+
+ONCE: Final = "give each of these options once, with one value"
+"""What to type where an option that takes one value has several."""
+
 _FOLDER: Final = Path(__file__).parent
 
 
@@ -37,21 +43,39 @@ class Place:
 
 
 class _Command(TyperCommand):
-    """A command whose values are not checked while a shell completes them."""
+    """A command that refuses a repeated option, and does not check values while a shell completes them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer keeps the type private
         """Read the command line; while a shell completes it, keep the words unchanged.
 
         Typer checks values with pydantic. Importing pydantic would take longer than the whole completion.
+
+        Raises:
+            SpecError: an option that takes one value was given several times; Typer would take the last one.
         """
         if not ctx.resilient_parsing:
-            return super().parse_args(ctx, args)
+            given = list(args)
+            rest = super().parse_args(ctx, args)
+            self._refuse_repeated(ctx, given)
+            return rest
         given, rest, _ = self.make_parser(ctx).parse_args(args=list(args))
         for parameter in self.params:
             ctx.params[parameter.name], source = parameter.consume_value(ctx, given)
             ctx.set_parameter_source(parameter.name, source)
         ctx.args = rest
         return rest
+
+    def _refuse_repeated(self, ctx: Any, args: list[str]) -> None:  # noqa: ANN401
+        values, _, order = self.make_parser(ctx).parse_args(args=args)
+        faults: list[Fault] = []
+        for option in dict.fromkeys(order):
+            # An option with a list decides itself what several values mean; a flag has no value.
+            if order.count(option) > 1 and not (option.multiple or option.is_flag):
+                name = option.opts[0]
+                what = f"takes one value, and is given {order.count(option)} times; the last is {name} "
+                faults.append(Fault(name.lstrip("-"), f"{what}{quoted(values[option.name])}"))
+        if faults:
+            raise SpecError(faults, hint=ONCE)
 
 
 class CommandByName(TyperCommand):

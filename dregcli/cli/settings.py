@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import typer
 
+from dregcli.cli.lazy import ONCE
 from dregcli.errors import Fault, SpecError
 from dregcli.specs.options import RunOptions, described
 from dregcli.words import listed_words
@@ -51,7 +52,7 @@ def with_settings(
         def called(**given: Any) -> None:  # noqa: ANN401 - whatever the command line holds
             texts: dict[str, list[str]] = {each.name: list(given.pop(each.name) or ()) for each in generated}
             if not lists and (faults := [fault for name, typed in texts.items() for fault in _several(name, typed)]):
-                raise SpecError(faults, hint="give each of these options once, with one value")
+                raise SpecError(faults, hint=ONCE)
             settings = {name: _read(name, typed) for name, typed in texts.items() if typed}
             command(**given, **{PARAMETER: {name: value for name, value in settings.items() if value is not None}})
 

@@ -220,3 +220,23 @@ def test_an_option_given_twice_is_refused_where_one_run_is_meant(capsys) -> None
         outcome = run(capsys, *words)
         assert outcome.code == 2
         assert "takes one value here, got " in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "option", "last"),
+    [
+        # Values of --steps are a study, and a flag says the same again.
+        (
+            ("train", "--name", "x", "--steps", 1, "--steps", 2, "--quiet", "--quiet", "--name", "y z"),
+            "name",
+            "'y z'",
+        ),
+        (("bias-check", "--max-batches", 8, "--estimator", "dreg", "--estimator", "stl", "--max-batches=9"), "max-batches", "9"),
+        (("runs", "list", "--tag", "a", "--sort", "name", "--tag", "b", "--sort", "created"), "sort", "created"),
+    ],
+)
+def test_an_option_that_takes_one_value_is_not_given_twice(capsys, words, option, last) -> None:
+    outcome = run(capsys, *words)
+    assert outcome.code == 2
+    what = f"error: {option}: takes one value, and is given 2 times; the last is --{option} {last}\n"
+    assert outcome.err == f"{what}next:  give each of these options once, with one value\n"
