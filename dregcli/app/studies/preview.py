@@ -7,6 +7,7 @@ from typing import Final
 from dregcli.app.common.listener import Listener
 from dregcli.app.planning.plan import Plan, warnings_of
 from dregcli.app.planning.words import run_name
+from dregcli.app.studies.claiming import Held, being_made
 from dregcli.app.studies.plan import Combination, StudyPlan
 from dregcli.app.studies.repeats import Repeat, Standing, key_of, repeats_in
 from dregcli.data.dataset import Dataset
@@ -27,29 +28,37 @@ class Previewed:
     Attributes:
         combination: the run.
         name: the name that a new run would get.
-        found: the most usable run of the store with the same experiment and seed; None if there is none.
+        found: the most usable run of the store with the same experiment and seed; or who is about to make the first
+            one; None if there is none.
     """
 
     combination: Combination
     name: str
-    found: Repeat | None
+    found: Repeat | Held | None
+
+    @property
+    def repeat(self) -> Repeat | None:
+        """The run that the store has; None if there is none yet."""
+        return self.found if isinstance(self.found, Repeat) else None
 
     @property
     def state(self) -> str:
-        """``new``, ``done``, ``running elsewhere``, ``interrupted`` or ``failed``."""
-        return "new" if self.found is None else _STATES[self.found.standing]
+        """``new``, ``done``, ``starting elsewhere``, ``running elsewhere``, ``interrupted`` or ``failed``."""
+        if self.repeat is None:
+            return "new" if self.found is None else "starting elsewhere"
+        return _STATES[self.repeat.standing]
 
     @property
     def is_missing(self) -> bool:
         """Whether a study would train the run, or train it on."""
-        return self.found is None or self.found.standing is Standing.CUT
+        return self.found is None or (self.repeat is not None and self.repeat.standing is Standing.CUT)
 
     @property
     def step(self) -> int | None:
         """The step from which an interrupted run goes on; None for other runs."""
-        if self.found is None or self.found.standing is not Standing.CUT:
+        if self.repeat is None or self.repeat.standing is not Standing.CUT:
             return None
-        return max(self.found.run.checkpoints(), default=0)
+        return max(self.repeat.run.checkpoints(), default=0)
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,7 @@ def preview_study(plan: StudyPlan, store: RunStore, listener: Listener) -> Previ
     """Return the runs of a study; show each of their warnings once.
 
     Raises:
+        StoreCorrupt: the newest entry of a claim is altered.
         StoreFormatError: the store has another format.
     """
     datasets = [plan.data(each).dataset for each in plan.combinations]
@@ -81,6 +91,7 @@ def preview_run(plan: Plan, name: str | None, store: RunStore, listener: Listene
     """Return the one run of a command that is no study; show its warnings.
 
     Raises:
+        StoreCorrupt: the newest entry of a claim is altered.
         StoreFormatError: the store has another format.
     """
     alone = Combination(plan.spec, plan.warnings, {}, plan.code, {})
@@ -102,4 +113,7 @@ def _previewed(
     for warning in dict.fromkeys(warnings):
         listener.warn(warning)
     known = repeats_in(store)
-    return tuple(Previewed(each, name or run_name(each.spec), known.get(key_of(each.spec))) for each in combinations)
+    return tuple(
+        Previewed(each, name or run_name(each.spec), known.get(key) or being_made(store, key))
+        for each, key in ((each, key_of(each.spec)) for each in combinations)
+    )

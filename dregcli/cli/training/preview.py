@@ -28,7 +28,7 @@ def show_preview(terminal: Terminal, preview: "Preview") -> None:
     terminal.line(", ".join(f"{count} {state}" for state, count in states.items()))
     for sentence in preview.elsewhere:
         terminal.line(sentence)
-    if not preview.is_study and runs[0].found is not None:
+    if not preview.is_study and runs[0].repeat is not None:
         terminal.line("Without --seeds the run is trained as a new version, although the store has it already.")
 
 
@@ -51,7 +51,7 @@ def _row(each: "Previewed", settings: list[str]) -> list[str]:
         *(combination.settings[name] for name in settings),
         str(combination.spec.seed),
         state,
-        str(each.found.run.path) if each.found else each.name,
+        str(each.repeat.run.path) if each.repeat else each.name,
     ]
 
 
@@ -65,6 +65,6 @@ def _json(each: "Previewed") -> dict[str, Any]:
         "seed": combination.spec.seed,
         "state": each.state,
         "step": each.step,
-        "run": str(each.found.run.path) if each.found else None,
+        "run": str(each.repeat.run.path) if each.repeat else None,
         "name": each.name,
     }

@@ -8,13 +8,16 @@ import pytest
 
 from dregcli.app.common import ranks
 from dregcli.app.planning import load_data
+from dregcli.app.studies.claiming import find_or_claim
 from dregcli.app.studies.launch import preview
 from dregcli.app.studies.plan import StudyPlan, plan_study
+from dregcli.app.studies.repeats import key_of
 from dregcli.app.studies.request import TrainRequest
 from dregcli.errors import SpecError, UsageError
 from dregcli.names import Place
 from dregcli.specs.axes import grid_of
 from dregcli.specs.run import NO_EFFECT, as_json
+from dregcli.store.claims import Claim
 from dregcli.store.runs import RunStore
 from tests.support.data_few import few_digits
 from tests.support.listener import Recorder
@@ -227,7 +230,14 @@ def test_a_dry_run_says_what_is_done_and_writes_nothing(tmp_path: Path) -> None:
         again = preview(each, runs_dir=store, data_dir=NOWHERE, listener=recorder)
         assert again.is_study == (each is request)
         assert again.runs[0].state == "running elsewhere"
-        assert again.runs[0].found
-        assert again.runs[0].found.run.label == "other/v001"
+        assert again.runs[0].repeat
+        assert again.runs[0].repeat.run.label == "other/v001"
+    # A process that has claimed a run and has not made it yet makes it soon; one that gave it back does not.
+    right = find_or_claim(RunStore(store), key_of(found.runs[1].combination.spec))
+    assert isinstance(right, Claim)
+    for state, missing in (("starting elsewhere", False), ("new", True)):
+        claimed = preview(request, runs_dir=store, data_dir=NOWHERE, listener=recorder).runs[1]
+        assert (claimed.state, claimed.is_missing, claimed.repeat) == (state, missing, None)
+        right.give_back()
     with pytest.raises(UsageError, match="--resume continues a run"):
         preview(TrainRequest({}, resume="other"), runs_dir=store, data_dir=NOWHERE, listener=recorder)
