@@ -1,5 +1,6 @@
 """Writing aside: whole or absent, whoever else writes, and nothing left of those that were killed."""
 
+import errno
 import os
 import signal
 import stat
@@ -15,7 +16,7 @@ from dregcli.data.cache import read_cache
 from dregcli.data.cache_writer import write_cache
 from dregcli.data.dataset import Dataset
 from dregcli.errors import StoreWriteError
-from dregcli.filesystem import LOCAL, asides, is_at, remove_dead_asides, written_aside
+from dregcli.filesystem import LOCAL, LocalFileSystem, asides, is_at, remove_dead_asides, written_aside
 from dregcli.names import Split
 
 KILLED = """
@@ -131,6 +132,31 @@ def test_a_file_that_is_taken_away_before_it_is_locked_is_not_written_to(tmp_pat
         assert str(part) not in removed
         out.write(b"x")
     assert (tmp_path / "file").read_bytes() == b"x"
+
+
+class _OneName(LocalFileSystem):
+    """A disk on which a file has one name."""
+
+    def link(self, source, target):
+        raise OSError(errno.EPERM, "not permitted")
+
+
+@pytest.mark.parametrize("fs", [LOCAL, _OneName()])
+def test_of_several_writers_at_once_one_gets_a_new_name(tmp_path, fs):
+    def ended(first, second):
+        with first as (out, _):
+            out.write(b"1")
+            with second as (other, _):
+                other.write(b"2")
+
+    path = tmp_path / "file"
+    ended(written_aside(fs, path), written_aside(fs, path))
+    assert path.read_bytes() == b"1"
+    path.unlink()
+    with pytest.raises(FileExistsError):
+        ended(written_aside(fs, path, new=True), written_aside(fs, path, new=True))
+    assert path.read_bytes() == b"2"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ _TEXT_LIMIT: Final = 60_000
 """Most bytes of an attribute. HDF5 keeps attributes of up to 64 KiB in the header, which has a checksum."""
 
 
-def write_cache(draft: Draft | Dataset, data_dir: Path) -> Path:
+def write_cache(draft: Draft | Dataset, data_dir: Path, *, new: bool = False) -> Path:
     """Write a data set to the data folder, replacing an older file with its name.
 
     The values are read and checked chunk by chunk, so that they need not fit into memory.
@@ -39,11 +39,13 @@ def write_cache(draft: Draft | Dataset, data_dir: Path) -> Path:
     Args:
         draft: the data set to write.
         data_dir: the data folder, created if it is missing.
+        new: whether the name must be free when the file is written: of several writers at once, one gets it.
 
     Returns:
         The path of the file.
 
     Raises:
+        FileExistsError: the name must be free and is taken.
         DataCorrupt: a value, a shape or a type does not fit the kind of data; an older file stays unchanged.
         StoreWriteError: the file system refuses; an older file stays unchanged.
     """
@@ -52,7 +54,7 @@ def write_cache(draft: Draft | Dataset, data_dir: Path) -> Path:
     path = cache_path(draft.name, data_dir)
     scanner = draft.scanner()
     image = SparseImage()
-    with written_aside(LOCAL, path, hint=WRITE_ELSEWHERE) as (out, _):
+    with written_aside(LOCAL, path, new=new, hint=WRITE_ELSEWHERE) as (out, _):
         offsets = _lay_out(draft, image)
         for split in Split:
             rows = draft.splits[split]

@@ -13,7 +13,7 @@ from dregcli.filesystem.asides import (
     write_new,
     written_aside,
 )
-from dregcli.filesystem.locks import folder_locked, is_at, try_lock
+from dregcli.filesystem.locks import is_at, try_lock
 from dregcli.filesystem.refusals import check_can_write, write_errors
 from dregcli.filesystem.seam import LOCAL, FileSystem, LocalFileSystem
 
@@ -23,7 +23,6 @@ __all__ = [
     "LocalFileSystem",
     "check_can_write",
     "discard",
-    "folder_locked",
     "is_at",
     "is_temporary",
     "make_folders",

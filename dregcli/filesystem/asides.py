@@ -22,6 +22,10 @@ _LOCKED_DIGITS: Final = 16
 of dead writers."""
 
 
+_NO_SECOND_NAMES: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""Errors of file systems in which a file has one name."""
+
+
 def is_temporary(name: str) -> bool:
     """Whether a name is a temporary name of this module, which must never be read as content."""
     return name.startswith(".") and name.endswith(".tmp")
@@ -56,7 +60,7 @@ def write_aside(
 
 @contextlib.contextmanager
 def written_aside(
-    fs: FileSystem, path: Path, *, hint: str | None = None
+    fs: FileSystem, path: Path, *, new: bool = False, hint: str | None = None
 ) -> Generator[tuple[IO[bytes], Path], None, None]:
     """Write a file piece by piece that readers see whole or not at all, and replace any file with the same name.
 
@@ -68,12 +72,14 @@ def written_aside(
     Args:
         fs: the file system to write to.
         path: real name of the file.
+        new: whether the name must be free when the block ends: of several writers at once, one gets it.
         hint: see :func:`write_errors`.
 
     Yields:
         The open temporary file and its path.
 
     Raises:
+        FileExistsError: the name must be free and is taken; the temporary is removed.
         StoreWriteError: the disk refuses; the old file, if any, is untouched and the temporary is removed.
     """
     make_folders(fs, path.parent, hint=hint)
@@ -81,7 +87,7 @@ def written_aside(
     with write_errors(path, hint=hint):
         out, temporary = _locked(fs, path)
         # The file is renamed before the lock ends; otherwise another writer might remove it as a leftover.
-        with out, _named(fs, temporary, path):
+        with out, _named(fs, temporary, path, new=new):
             yield out, temporary
             out.flush()
 
@@ -270,22 +276,51 @@ def _locked(fs: FileSystem, path: Path) -> tuple[IO[bytes], Path]:
 
 
 @contextlib.contextmanager
-def _named(fs: FileSystem, temporary: Path, path: Path) -> Generator[None, None, None]:
+def _named(fs: FileSystem, temporary: Path, path: Path, *, new: bool = False) -> Generator[None, None, None]:
     """Give the file or folder that the block makes its real name; remove it if anything fails.
 
+    Args:
+        fs: the file system.
+        temporary: what the block makes.
+        path: its real name.
+        new: whether a file of this name is not replaced.
+
     Raises:
-        FileExistsError: a folder that is not empty has the real name.
+        FileExistsError: a folder that is not empty has the real name, or any file if it must not be replaced.
     """
     with _removed_on_failure(fs, temporary):
         yield
         fs.sync(temporary)
         try:
-            fs.rename(temporary, path)
+            if new:
+                _take_name(fs, temporary, path)
+            else:
+                fs.rename(temporary, path)
         except OSError as error:
             if error.errno == errno.ENOTEMPTY:
                 raise FileExistsError(errno.EEXIST, "exists", str(path)) from error
             raise
         fs.sync(path.parent)
+
+
+def _take_name(fs: FileSystem, temporary: Path, path: Path) -> None:
+    """Give a file its real name, which only one writer can take.
+
+    A second name is exclusive on every disk that has such names, a network's too. Elsewhere an empty file takes the
+    real name for the moment before the rename.
+
+    Raises:
+        FileExistsError: the name is taken.
+    """
+    try:
+        fs.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_SECOND_NAMES:
+            raise
+        write_exclusive(fs, path, b"")
+        fs.rename(temporary, path)
+    else:
+        fs.remove(temporary)
 
 
 @contextlib.contextmanager

@@ -2,8 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -37,21 +36,3 @@ def is_at(handle: IO[bytes], path: Path) -> bool:
         return os.path.samestat(os.fstat(handle.fileno()), path.stat())
     except FileNotFoundError:
         return False
-
-
-@contextmanager
-def folder_locked(folder: Path) -> Generator[None]:
-    """Wait until no other process is inside such a block for the same folder. Nothing is written.
-
-    Some network file systems cannot lock folders; there, processes do not wait.
-
-    Raises:
-        OSError: the folder cannot be opened.
-    """
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

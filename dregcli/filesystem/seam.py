@@ -36,6 +36,10 @@ class FileSystem(Protocol):
         """Rename a file or folder; replace an existing file, but refuse to replace a folder that is not empty."""
         ...
 
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file a second name; raise FileExistsError if the name is taken."""
+        ...
+
     def remove(self, path: Path) -> None:
         """Remove a file."""
         ...
@@ -80,6 +84,10 @@ class LocalFileSystem:
     def rename(self, source: Path, target: Path) -> None:
         """See :class:`FileSystem`."""
         source.replace(target)
+
+    def link(self, source: Path, target: Path) -> None:
+        """See :class:`FileSystem`."""
+        target.hardlink_to(source)
 
     def remove(self, path: Path) -> None:
         """See :class:`FileSystem`."""

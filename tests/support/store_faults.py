@@ -54,6 +54,10 @@ class CountingFileSystem(LocalFileSystem):
         self.before("rename", source)
         super().rename(source, target)
 
+    def link(self, source: Path, target: Path) -> None:
+        self.before("link", source)
+        super().link(source, target)
+
     def remove(self, path: Path) -> None:
         self.before("remove", path)
         super().remove(path)

@@ -15,7 +15,7 @@ from dregcli import __version__
 from dregcli.data.cache import read_cache
 from dregcli.data.cache_writer import as_text, write_cache
 from dregcli.data.dataset import Dataset, Draft
-from dregcli.data.folders import WRITE_ELSEWHERE, cache_path, data_command
+from dregcli.data.folders import cache_path, data_command
 from dregcli.data.importing import axes, choose, detect, labels, splits, values
 from dregcli.data.importing.columns import LeftOut
 from dregcli.data.importing.contract import Source, Watch, said, watched
@@ -23,7 +23,6 @@ from dregcli.data.importing.request import FULL_LEVELS, ImportRequest
 from dregcli.data.owner import Owner, owner_of
 from dregcli.data.scan import Values
 from dregcli.errors import DataCorrupt, DregError, Fault, SpecError, UsageError
-from dregcli.filesystem import folder_locked, write_errors
 from dregcli.names import Split
 
 _PAIRS: Final = ((Split.VALID, Split.TRAIN), (Split.TEST, Split.TRAIN), (Split.TEST, Split.VALID))
@@ -74,7 +73,7 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
         source = detect.found_in(request, data_dir, stack, watch)
         _check_options(source)
         draft, note = _draft(source)
-        path = _write(draft, source, data_dir, stack)
+        path = _write(draft, source, data_dir)
     # Mapped, because its values have just been written and need no check.
     dataset, notes = read_cache(request.name, data_dir, resident_bytes=0), (*source.notes, note)
     return Imported(dataset, path, source.format, notes, tuple(source.warnings), tuple(source.left_out))
@@ -104,10 +103,14 @@ def _check_target(request: ImportRequest, data_dir: Path) -> None:
     Raises:
         UsageError: the target is the source itself, exists and may not be replaced, or was not written by dreg.
     """
-    path, name = cache_path(request.name, data_dir), request.name
-    owner = owner_of(path)
-    if owner is None:
-        return
+    path = cache_path(request.name, data_dir)
+    if (owner := owner_of(path)) and (refused := _refusal(request, path, owner, data_dir)):
+        raise refused
+
+
+def _refusal(request: ImportRequest, path: Path, owner: Owner, data_dir: Path) -> UsageError | None:
+    """Return why an import must not overwrite a file; None if it may."""
+    name = request.name
     what, instead = f"there is a data set '{name}' in the data folder already", "give --replace"
     if path.exists() and path.samefile(request.source):
         what, instead = "the source is the file that the import would write", "copy the source elsewhere first"
@@ -121,8 +124,8 @@ def _check_target(request: ImportRequest, data_dir: Path) -> None:
         )
         instead = data_command("data", "rm", name, "--force", data_dir=data_dir)
     elif request.replace:
-        return
-    raise UsageError(what, where=str(path), hint=f"take another --name, or {instead}")
+        return None
+    return UsageError(what, where=str(path), hint=f"take another --name, or {instead}")
 
 
 def _check_options(source: Source) -> None:
@@ -234,8 +237,12 @@ class _Rows:
         return stored
 
 
-def _write(draft: Draft, source: Source, data_dir: Path, stack: ExitStack) -> Path:
-    """Write the cache file; check source and target again before the file gets its name."""
+def _write(draft: Draft, source: Source, data_dir: Path) -> Path:
+    """Write the cache file; check source and target again before the file gets its name.
+
+    Raises:
+        UsageError: another import at the same time took the name first.
+    """
     rows = {split: each for split, each in draft.splits.items() if isinstance(each, _Rows)}
     total, done = sum(each.shape[0] for each in rows.values()), 0
 
@@ -246,16 +253,18 @@ def _write(draft: Draft, source: Source, data_dir: Path, stack: ExitStack) -> Pa
         if done == total:
             # Refuses a source that was changed meanwhile.
             source.stamp()
-            with write_errors(data_dir, hint=WRITE_ELSEWHERE):
-                # A lock on the folder itself leaves no lock file behind. From here on no other import passes its own
-                # check: when two imports have the same name, the second finds the file of the first.
-                stack.enter_context(folder_locked(data_dir))
             _check_target(source.request, data_dir)
 
     for each in rows.values():
         each.on_rows = on_rows
     with watched(source.watch, "write", total, "examples"):
-        path = write_cache(draft, data_dir)
+        try:
+            path = write_cache(draft, data_dir, new=not source.request.replace)
+        except FileExistsError as error:
+            path = cache_path(draft.name, data_dir)
+            # The file may have been removed again meanwhile; it was one of dreg's.
+            refused = _refusal(source.request, path, owner_of(path) or Owner.DREG, data_dir)
+            raise refused or error from error
     for of, other in _PAIRS:
         # Such examples make the bound on the later split too optimistic.
         if shared := int(np.isin(rows[of].fingerprints, rows[other].fingerprints).sum()):

@@ -1,5 +1,7 @@
 """The list of data sets, their verification and removal: a damaged data set does not hide the others."""
 
+import errno
+import fcntl
 import os
 
 import h5py
@@ -10,6 +12,7 @@ from dregcli.app.datasets.import_ import ImportWords, import_dataset
 from dregcli.app.datasets.remove import plan_removal, remove_data
 from dregcli.app.datasets.show import show_data
 from dregcli.app.datasets.status import DataStatus, list_data, verify_data
+from dregcli.data import cache_writer
 from dregcli.data.cache import read_cache
 from dregcli.data.catalogue import DATASETS
 from dregcli.data.folders import cache_path
@@ -107,13 +110,29 @@ class TestTargets:
         assert contents(folder) == before
 
     @pytest.mark.parametrize("replace", [False, True])
-    def test_of_two_imports_at_once_the_second_does_not_win_unasked(self, folder, replace):
+    @pytest.mark.parametrize("late", [False, True])
+    def test_of_two_imports_at_once_the_second_does_not_win_unasked(self, folder, replace, late, monkeypatch):
+        """The first is done when the second begins to write, or after the second has looked for the last time."""
+
         class Meanwhile(Recorder):
             def begin(self, task, total, unit):
                 super().begin(task, total, unit)
-                if task == "write":
+                if task == "write" and not late:
                     bring(folder, "new", REAL + 1)
 
+        def described(*given):
+            nonlocal left
+            if left:
+                left = False
+                bring(folder, "new", REAL + 1)
+            describe(*given)
+
+        def no_lock(*_):
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        left, describe = late, cache_writer._describe
+        monkeypatch.setattr(cache_writer, "_describe", described)
+        monkeypatch.setattr(fcntl, "flock", no_lock)
         np.save(folder.parent / "late.npy", REAL)
         words = ImportWords(source=folder.parent / "late.npy", name="new", replace=replace)
         if replace:
