@@ -1,10 +1,10 @@
 """Runs too many that processes of one study make at once, where the disk refuses locks. By hand:
 
     python -m tests.benchmarks.claims --tries 50
-    python -m tests.benchmarks.claims --tries 10 --way lock
 
 Real processes run ``dreg train --seeds 0-1`` from the same moment on, each try in a new store, and none of them can
-lock a file. The way ``lock`` is the one before claims: a lock of the store's folder around looking and claiming.
+lock a file. The way before claims, a lock around looking and claiming, is a wrong twin of
+``tests/app/studies/test_claiming.py``.
 """
 
 import argparse
@@ -19,10 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
-from dregcli.app.studies import study
-from dregcli.app.studies.repeats import Key, Repeat, repeats_in
 from dregcli.names import RunStatus
-from dregcli.store.claims import Claim
 from dregcli.store.runs import RunStore
 from tests.benchmarks.support.command import run
 
@@ -34,31 +31,15 @@ WORDS: Final = (
 )
 
 
-class _NoClaim(Claim):
-    """What is no claim at all."""
-
-    def __init__(self) -> None: ...
-
-    def name_run(self, run: str) -> None: ...
-
-    def give_back(self) -> None: ...
-
-
-def _looked(store: RunStore, key: Key) -> Repeat | Claim:
-    return repeats_in(store).get(key) or _NoClaim()
-
-
 def _refused(*_: object) -> None:
     raise OSError(errno.ENOLCK, "No locks available")
 
 
-def _process(way: str, folder: str, tries: int, start: Any, codes: Any) -> None:
+def _process(folder: str, tries: int, start: Any, codes: Any) -> None:
     quiet = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(quiet, stream)
     fcntl.flock = _refused
-    if way == "lock":
-        study.find_or_claim = _looked
     from dregcli.cli.main import entry
 
     for number in range(tries):
@@ -83,13 +64,12 @@ def _too_many(root: Path) -> int:
     return len(runs) - SEEDS
 
 
-def _try(way: str, processes: int, tries: int, folder: str) -> None:
+def _try(processes: int, tries: int, folder: str) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "dregcli.cli.main", "dregcli.app.training.train"])
     start, queue = context.Barrier(processes), context.Queue()
     started = [
-        context.Process(target=_process, args=(way, folder, tries, start, queue), daemon=True)
-        for _ in range(processes)
+        context.Process(target=_process, args=(folder, tries, start, queue), daemon=True) for _ in range(processes)
     ]
     began = time.perf_counter()
     for each in started:
@@ -101,7 +81,7 @@ def _try(way: str, processes: int, tries: int, folder: str) -> None:
         too_many.append(_too_many(_root(folder, number)))
         seconds = (time.perf_counter() - began) / len(too_many)
         print(
-            f"{way}: {sum(too_many)} runs too many, in {sum(map(bool, too_many))} of {len(too_many)} tries of "
+            f"{sum(too_many)} runs too many, in {sum(map(bool, too_many))} of {len(too_many)} tries of "
             f"{processes} processes ({seconds:.1f} s a try); exit codes {dict(codes)}",
             flush=True,
         )
@@ -112,10 +92,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tries", type=int, default=50)
     parser.add_argument("--processes", type=int, default=4)
-    parser.add_argument("--way", choices=("claim", "lock"), default="claim")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        _try(asked.way, asked.processes, asked.tries, folder)
+        _try(asked.processes, asked.tries, folder)
 
 
 if __name__ == "__main__":
