@@ -106,9 +106,9 @@ def device_faults(device: str) -> list[Fault]:
     return [Fault("device", f"{message}use --device cuda or --device cpu, or start dreg without torchrun.")]
 
 
-def alone() -> bool:
-    """Whether this process is not one of several ranks."""
-    return _joined is None
+def linearises_on_ranks(shard: Shard) -> bool:
+    """Whether ranks that share this can linearise pixels: which ones depends on all examples of a step."""
+    return shard is Shard.SAMPLES
 
 
 def sharing_faults(
@@ -124,8 +124,7 @@ def sharing_faults(
     """
     if _joined is None:
         return []
-    if shard is Shard.BATCH and precision is Precision.LINEARISED:
-        # Which pixels are linearised depends on all examples of a step.
+    if precision is Precision.LINEARISED and not linearises_on_ranks(shard):
         message = f"--screen-precision {precision} needs every example of a step on each rank: use --shard samples."
         return [Fault("shard", message)]
     if Shards(_joined, shard).units(k=k, examples=batch_size) >= _joined.size:

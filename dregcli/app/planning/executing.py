@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
-from dregcli.app.common.ranks import alone
+from dregcli.app.common.ranks import linearises_on_ranks
 from dregcli.app.planning.architectures import computes_in_blocks
 from dregcli.app.planning.machine import (
     DENSE_ARRAYS,
@@ -172,7 +172,8 @@ def decide_execution(
             outputs=k * batch_size * shape.outputs,
             device=shape.device,
             in_blocks=shape.in_blocks,
-            linearises=shape.in_blocks and alone(),
+            # Not by the ranks themselves: with and without them, a command is the same experiment.
+            linearises=shape.in_blocks and linearises_on_ranks(options.shard),
         )
     faults = _precision_faults(options.screen_precision, shape)
     inflation, precision = with_screening(backward, options.screen_inflation, precision)

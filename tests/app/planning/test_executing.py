@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from dregcli.app.common import ranks
 from dregcli.app.common.out_of_memory import out_of_memory
 from dregcli.app.loading.build import build_trainer
 from dregcli.app.loading.named import find_run_to_resume
@@ -14,7 +15,7 @@ from dregcli.app.training import train
 from dregcli.app.training.resuming import resume_plan
 from dregcli.engine.training import Trainer
 from dregcli.errors import DeviceUnavailable, SpecError, StoreWriteError
-from dregcli.names import Backward, LikelihoodName, Precision, RunStatus, Task
+from dregcli.names import Backward, LikelihoodName, Precision, RunStatus, Shard, Task
 from dregcli.specs.options import RunOptions
 from dregcli.specs.resolve import merge_options
 from dregcli.specs.run import RunSpec, as_json
@@ -380,6 +381,20 @@ def test_the_fastest_precision_by_itself(
     monkeypatch.setattr(machine, "rounds_in_blocks", lambda _: products)
     assert machine.auto_precision(**sizes, in_blocks=True) == precision
     assert machine.auto_precision(**sizes, in_blocks=False) != "bfloat16"
+
+
+@pytest.mark.parametrize(("shard", "precision"), [(Shard.SAMPLES, "linearised"), (Shard.BATCH, "float32")])
+@pytest.mark.parametrize("joined", [None, object()])
+def test_the_precision_is_the_same_with_and_without_ranks(
+    shard: Shard, precision: str, joined: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise they would not be one experiment."""
+    monkeypatch.setattr(ranks, "_joined", joined)
+    monkeypatch.setattr(machine, "has_products_of", lambda *_, **__: False)
+    options = RunOptions.model_validate({"k": 1024, "batch_size": 32, "shard": shard})
+    shape = Shape(outputs=784, widest=784, device="cpu", in_blocks=True)
+    decided, faults, _ = executing.decide_execution(options, shape, steps=5)
+    assert (decided.screen_precision, faults) == (precision, [])
 
 
 @pytest.mark.parametrize("flags", [{"likelihood": "gaussian"}, {"posterior": "full"}])

@@ -15,6 +15,7 @@ from dregcli.engine.execution.batch import Named
 from dregcli.engine.execution.ranks import Ranks, own_range
 from dregcli.engine.execution.sharded import Shards
 from dregcli.engine.gradients import Gradients, Step
+from dregcli.engine.likelihoods import bernoulli
 from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair, all_pairs, resolve_pair
 from dregcli.engine.programs.program_model import ProgramModel
@@ -33,18 +34,20 @@ from tests.support.thread_ranks import ThreadRank, on_ranks
 PAIRS = tuple(pair for pair in all_pairs() if not pair.faults(K))
 BY_SIZE = [(Shard.SAMPLES, 2), (Shard.SAMPLES, 3), (Shard.BATCH, 3)]
 # Products of other sizes in bfloat16 round differently, and the weights then are those of other log-weights.
-TOLERANCE = {Precision.FLOAT32: 2e-12, Precision.BFLOAT16: 1e-9}
+TOLERANCE = {Precision.FLOAT32: 2e-12, Precision.BFLOAT16: 1e-9, Precision.LINEARISED: 2e-12}
 
 Found = tuple[Named, Named]
 
 
-def every_pair(name: str, execution: Execution, *, dtype: torch.dtype = torch.float64) -> Found:
+def every_pair(
+    name: str, execution: Execution, *, pairs: tuple[Pair, ...] = PAIRS, dtype: torch.dtype = torch.float64
+) -> Found:
     """All pairs' gradients from the same rows."""
     model, pixels, noise = subject(name)
     if dtype is torch.float32:
         model = MODELS[name].build().float()
         pixels, noise = (each.float() for each in small_batch(model, k=K, batch=B))
-    return Step(model, pixels, drawn(noise), execution).each(PAIRS, train_model=True)
+    return Step(model, pixels, drawn(noise), execution).each(pairs, train_model=True)
 
 
 def on(ranks: ThreadRank, execution: Execution, by: Shard = Shard.SAMPLES) -> Execution:
@@ -73,6 +76,24 @@ def test_every_pair_is_that_of_one_process(way: str) -> None:
     for by, size in BY_SIZE:
         found = on_ranks(size, lambda ranks, by=by: every_pair("vae", on(ranks, execution, by)))
         assert off(found[0], alone, TOLERANCE[execution.precision]) == {}, (by, size)
+        assert equal(found)
+
+
+@pytest.mark.parametrize("precision", Precision)
+def test_few_rows_are_those_of_one_process(precision: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All pairs together keep every row; one pair does not.
+
+    Ranks that share examples would each choose other pixels to linearise, and are refused (``sharing_faults``).
+    """
+    monkeypatch.setattr(bernoulli, "_MULTIPLE", 1)  # so that some of the few pixels have a tangent
+    pairs = (resolve_pair("iwae", "dreg", K),)
+    execution = Execution(Backward.SCREENED, 1.0, precision)
+    alone = every_pair("vae", execution, pairs=pairs)
+    assert set(off(every_pair("vae", Execution(), pairs=pairs), alone, 1e-3)) == {"encoder", "decoder"}
+    for by, size in BY_SIZE:
+        found = on_ranks(size, lambda ranks, by=by: every_pair("vae", on(ranks, execution, by), pairs=pairs))
+        differs = by is Shard.BATCH and precision is Precision.LINEARISED
+        assert bool(off(found[0], alone, TOLERANCE[precision])) is differs, (by, size)
         assert equal(found)
 
 
