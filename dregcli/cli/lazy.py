@@ -66,7 +66,8 @@ class _Command(TyperCommand):
         return rest
 
     def _refuse_repeated(self, ctx: Any, args: list[str]) -> None:  # noqa: ANN401
-        values, _, order = self.make_parser(ctx).parse_args(args=args)
+        values, _, given = self.make_parser(ctx).parse_args(args=args)
+        order: list[Any] = [*given]  # Typer keeps the type of options private
         faults: list[Fault] = []
         for option in dict.fromkeys(order):
             # An option with a list decides itself what several values mean; a flag has no value.
