@@ -351,8 +351,8 @@ class Settings(BaseModel, frozen=True):
             AUTO,
             number_or_word,
             must_be=f"a whole number from 0 or {AUTO}",
-            auto=f"auto evaluates {VALIDATIONS} times over all steps. It evaluates fewer times, but at least at the end, "
-            f"so that training computes {TRAINING_PER_VALIDATION} rows (samples x examples) or more for each row of an "
+            auto=f"auto evaluates {VALIDATIONS} times over all steps; fewer times, but at least at the end, so that "
+            f"training computes {TRAINING_PER_VALIDATION} rows (samples x examples) or more for each row of an "
             f"evaluation; with --patience always {VALIDATIONS} times.",
         ),
     ] = Field(default=AUTO, description="Steps between evaluations on validation; 0 evaluates only at the end.")

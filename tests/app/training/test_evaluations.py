@@ -182,7 +182,10 @@ def test_a_resumed_run_keeps_the_k_of_its_evaluations(tmp_path) -> None:
         *((steps, {}, steps // 20) for steps in (120, 600, 2000, 1_000_000)),
         (2001, {}, 101),  # 20 times; an interval of 100 would be 21 times
         (119, {}, 7),  # 17 times: room for 19, but an interval of 6 would be 20 times
-        *((60, each, every) for each, every in (({}, 6), ({"batch_size": 16}, 12), ({"k": 4}, 6), ({"eval_k": 4}, 12))),
+        *(
+            (60, each, every)
+            for each, every in (({}, 6), ({"batch_size": 16}, 12), ({"k": 4}, 6), ({"eval_k": 4}, 12))
+        ),
         *((steps, {}, steps) for steps in (11, 6, 5, 1)),
         (12, {}, 6),
         *((steps, {"patience": 2}, every) for steps, every in ((120, 6), (60, 3), (20, 1), (19, 1), (1, 1))),
