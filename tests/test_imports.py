@@ -189,11 +189,13 @@ def test_every_layer_has_files() -> None:
     assert {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES} == set(LAYERS)
 
 
-def test_the_table_of_estimators_and_words_to_complete_need_no_torch() -> None:
+def test_the_table_of_estimators_an_experiment_and_words_to_complete_need_no_torch() -> None:
     code = (
         "import sys; from dregcli.cli.main import main; from dregcli.parts import known_words\n"
         "for words in ([], ['--k', '16'], ['--objective', 'rws'], ['--estimator', 'iwae/dreg'], ['--json']):\n"
         "    assert main(['estimators', *words]) == 0\n"
+        "for words in ([], ['--toml'], ['--json']):\n"
+        "    assert main(['paper', 'show', 'tucker2018-mnist', *words]) == 0\n"
         "assert all(known_words())\n"
         "assert not {'torch', 'h5py', 'numpy', 'dregcli.engine'} & set(sys.modules)\n"
         "assert main(['estimators', '--k', '17']) == 0 and 'torch' in sys.modules and 'scipy' not in sys.modules"

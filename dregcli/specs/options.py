@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema, field_validator
 from pydantic.fields import FieldInfo
 
-from dregcli.defaults import DEFAULT_INFLATION, DEFAULT_K, MOST_TRAINING_EVAL_K, VALIDATIONS
+from dregcli.defaults import DEFAULT_INFLATION, DEFAULT_K, MOST_TRAINING_EVAL_K, TRAINING_PER_VALIDATION, VALIDATIONS
 from dregcli.devices import PATTERN, checked_device
 from dregcli.devices import WORDS as DEVICES
 from dregcli.names import (
@@ -351,7 +351,9 @@ class Settings(BaseModel, frozen=True):
             AUTO,
             number_or_word,
             must_be=f"a whole number from 0 or {AUTO}",
-            auto=f"auto evaluates {VALIDATIONS} times over all steps.",
+            auto=f"auto evaluates {VALIDATIONS} times over all steps; fewer times, but at least at the end, so that "
+            f"training computes {TRAINING_PER_VALIDATION} rows (samples x examples) or more for each row of an "
+            f"evaluation; with --patience always {VALIDATIONS} times.",
         ),
     ] = Field(default=AUTO, description="Steps between evaluations on validation; 0 evaluates only at the end.")
     eval_k: Annotated[

@@ -10,7 +10,7 @@ from dregcli.specs.config import read_config
 PRESETS: Final[dict[str, dict[str, Any]]] = {
     # The reference's setting, arXiv 1810.04152 and its code: a checkpoint every 10 passes over 50,000 images in
     # batches of 32. The code trains until it is stopped; 1,000,000 steps are 640 passes. Unlike the code, the preset
-    # leaves --eval-every open, so that a shorter training is evaluated as often as a long one.
+    # leaves --eval-every open, so that a shorter training is evaluated in proportion.
     "paper": {
         "dataset": "mnist",
         "objective": "iwae",

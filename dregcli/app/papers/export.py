@@ -7,8 +7,9 @@ from pathlib import Path
 from dregcli.app.common.listener import Listener
 from dregcli.app.papers.kind import Asked, Results
 from dregcli.app.papers.kinds import kind_of
-from dregcli.app.papers.run import NO_NUMBERS, figure_of, results_as_json
+from dregcli.app.papers.run import figure_of, results_as_json
 from dregcli.app.papers.scaling import in_a_sentence
+from dregcli.app.papers.showing import NO_NUMBERS
 from dregcli.errors import RunNotFound
 from dregcli.filesystem import LOCAL, make_folders, write_aside
 from dregcli.report.drawn import Drawn

@@ -8,6 +8,7 @@ from dregcli.app.common.listener import Listener, ListenerOfMany
 from dregcli.app.papers.kind import Asked, Expected, Ran, Results
 from dregcli.app.papers.kinds import kind_of
 from dregcli.app.papers.scaling import in_a_sentence
+from dregcli.app.papers.showing import NO_NUMBERS
 from dregcli.app.reporting.figures import WrittenFigure, write_figures
 from dregcli.app.studies.preview import Preview
 from dregcli.filesystem import LOCAL, check_can_write
@@ -15,8 +16,6 @@ from dregcli.report.drawn import Drawn
 from dregcli.report.figures.paper import paper_figure
 from dregcli.report.papers.outcome import lines_as_json
 from dregcli.wording import duration, listed
-
-NO_NUMBERS = "The paper gives a curve only; no value is compared."
 
 _CAPTION = "Our runs: means over seeds (or one seed), with "
 _ALONG = "95 % intervals along training"

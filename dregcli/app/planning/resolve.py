@@ -17,7 +17,7 @@ from dregcli.app.planning.optimising import optimisation_faults, prior_faults
 from dregcli.app.planning.tracked import tracked_words, with_trained
 from dregcli.app.planning.words import canonical_words
 from dregcli.data.dataset import Dataset
-from dregcli.defaults import MOST_TRAINING_EVAL_K, VALIDATIONS
+from dregcli.defaults import MOST_TRAINING_EVAL_K, TRAINING_PER_VALIDATION, VALIDATIONS
 from dregcli.engine.device import resolve_device, threads, using_threads
 from dregcli.engine.gradients import path_faults
 from dregcli.engine.pairs import training_faults
@@ -93,7 +93,7 @@ def resolve(
         faults.add(device_faults(device))
     tracked, of_words = _words(options, faults)
     faults.add(of_words)
-    evaluations = _evaluations(options, steps)
+    evaluations = _evaluations(options, dataset, steps)
     faults.add(
         optimisation_faults(options, dataset, steps=steps, eval_every=evaluations["eval_every"], tracked=tracked)
     )
@@ -133,11 +133,25 @@ def _length(options: RunOptions, dataset: Dataset | None, faults: Faults) -> tup
     return steps, []
 
 
-def _evaluations(options: RunOptions, steps: int) -> dict[str, int | None]:
-    """Return how often and with how many samples a run is evaluated; fewer than 20 steps, only at the end."""
-    every = steps // VALIDATIONS if options.eval_every == AUTO else options.eval_every
+def _evaluations(options: RunOptions, dataset: Dataset | None, steps: int) -> dict[str, int | None]:
+    """Return how often and with how many samples a run is evaluated."""
     k = min(options.k, MOST_TRAINING_EVAL_K) if options.eval_k is None else options.eval_k
+    every = options.eval_every
+    if every == AUTO:
+        every = -(-steps // _validations(options, dataset, steps, k))
     return {"eval_every": every, "eval_k": None if k == options.k else k}
+
+
+def _validations(options: RunOptions, dataset: Dataset | None, steps: int, k: int) -> int:
+    """Return how often a run with this many steps is validated, with k samples per example: at least at its end.
+
+    Patience counts validations, so that a run with patience has them whatever they cost.
+    """
+    if options.patience is not None or dataset is None:
+        return VALIDATIONS
+    rows_of_training = steps * options.batch_size * options.k
+    affordable = rows_of_training // (TRAINING_PER_VALIDATION * len(dataset.splits[Split.VALID]) * k)
+    return max(1, min(VALIDATIONS, affordable))
 
 
 def _observed(

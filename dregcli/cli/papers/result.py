@@ -26,7 +26,7 @@ def show_preview_of_paper(terminal: Terminal, found: "PaperPreview") -> None:
 
 def show_result(terminal: Terminal, result: "PaperResult") -> None:
     """Show each panel as a table, the published numbers beside ours, and where the figure is."""
-    from dregcli.app.papers.run import NO_NUMBERS
+    from dregcli.app.papers.showing import NO_NUMBERS
     from dregcli.cli.training.study import study_in_counts
     from dregcli.report.papers.tables import differences_table, panel_table
 

@@ -24,10 +24,10 @@ def show(
     quiet: Quiet = False,
 ) -> None:
     """Show what a published experiment runs, its published numbers, and where each was read."""
-    from dregcli.app.papers.asking import find_paper
+    from dregcli.app.papers.showing import shown_paper
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    file = find_paper(name)
+    file = shown_paper(name)
     if as_json:
         terminal.result({"name": file.name, "file": str(file.path), **file.paper.model_dump(mode="json")})
         return
@@ -38,7 +38,7 @@ def show(
 
 
 def _show(terminal: Terminal, file: "PaperFile") -> None:
-    from dregcli.app.papers.run import NO_NUMBERS
+    from dregcli.app.papers.showing import NO_NUMBERS
 
     paper = file.paper
     terminal.heading(f"{file.name}: {paper.title}")

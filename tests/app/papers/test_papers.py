@@ -13,7 +13,8 @@ from dregcli.app.papers.asking import ask
 from dregcli.app.papers.export import export_paper
 from dregcli.app.papers.kind import Asked, PaperRequest
 from dregcli.app.papers.kinds import KINDS, kind_of
-from dregcli.app.papers.run import NO_NUMBERS, preview_paper, run_paper
+from dregcli.app.papers.run import preview_paper, run_paper
+from dregcli.app.papers.showing import NO_NUMBERS
 from dregcli.app.studies import worker
 from dregcli.engine.models.gaussian_toy import POSTERIOR_VARIANCE, toy_problem
 from dregcli.engine.randomness import Randomness

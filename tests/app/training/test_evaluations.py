@@ -175,15 +175,33 @@ def test_a_resumed_run_keeps_the_k_of_its_evaluations(tmp_path) -> None:
         resume_plan(run, {"eval_k": 4, "steps": 8}, NOWHERE)
 
 
+# An evaluation has 48 examples and a step 32, at the same K: four times an evaluation are the rows of six steps.
 @pytest.mark.parametrize(
-    ("steps", "every"), [(2000, 100), (4000, 200), (600, 30), (1_000_000, 50_000), (99, 4), (20, 1), (19, 0), (1, 0)]
+    ("steps", "settings", "every"),
+    [
+        *((steps, {}, steps // 20) for steps in (120, 600, 2000, 1_000_000)),
+        (2001, {}, 101),  # 20 times; an interval of 100 would be 21 times
+        (119, {}, 7),  # 17 times: room for 19, but an interval of 6 would be 20 times
+        *(
+            (60, each, every)
+            for each, every in (({}, 6), ({"batch_size": 16}, 12), ({"k": 4}, 6), ({"eval_k": 4}, 12))
+        ),
+        *((steps, {}, steps) for steps in (11, 6, 5, 1)),
+        (12, {}, 6),
+        *((steps, {"patience": 2}, every) for steps, every in ((120, 6), (60, 3), (20, 1), (19, 1), (1, 1))),
+    ],
 )
-def test_the_interval_of_evaluations_follows_from_the_steps(steps, every) -> None:
-    plain = {key: value for key, value in SMALL.items() if key != "eval_every"}
-    assert _plan(**plain | {"steps": steps}).spec.eval_every == every
-    assert _plan(**plain | {"steps": steps, "eval_every": "auto"}).spec.eval_every == every
-    assert _plan({"eval_every": 7}, **plain | {"steps": steps}).spec.eval_every == 7
-    assert _plan(**plain | {"steps": steps, "eval_every": 0}).spec.eval_every == 0
+def test_the_interval_of_evaluations_follows_from_the_work_of_the_steps(steps, settings, every) -> None:
+    plain = {key: value for key, value in SMALL.items() if key != "eval_every"} | settings | {"steps": steps}
+    spec = _plan(**plain).spec
+    assert spec.eval_every == every
+    assert _plan(**plain | {"eval_every": "auto"}).spec.eval_every == every
+    assert _plan({"eval_every": 7}, **plain).spec.eval_every == 7
+    if "patience" not in settings:
+        assert _plan(**plain | {"eval_every": 0}).spec.eval_every == 0
+        evaluations_of = -(-steps // every)
+        rows = evaluations_of * COUNT * spec.bound_k
+        assert evaluations_of == 1 or 4 * rows <= steps * spec.batch_size * spec.k
 
 
 def test_the_paper_preset_has_twenty_evaluations_too() -> None:
@@ -196,15 +214,15 @@ def test_the_paper_preset_has_twenty_evaluations_too() -> None:
 def test_epochs_count_as_steps() -> None:
     plain = {key: value for key, value in SMALL.items() if key not in ("steps", "eval_every")}
     spec = _plan(**plain, epochs=50, batch_size=24).spec
-    assert (spec.steps, spec.eval_every) == (100, 5)
+    assert (spec.steps, spec.eval_every) == (100, 9)
 
 
 def test_a_finetune_has_the_interval_of_its_own_steps(tmp_path) -> None:
     store = RunStore(tmp_path)
     _train(store)
-    request = FinetuneRequest("run", {"steps": 40}, name="tuned")
+    request = FinetuneRequest("run", {"steps": 120}, name="tuned")
     found = finetune(request, runs_dir=tmp_path, data_dir=NOWHERE, argv=["dreg"], listener=Recorder())
-    assert found.spec.eval_every == 2
+    assert found.spec.eval_every == 6
     assert len(found.run.metrics("valid")["step"]) == 20
 
 

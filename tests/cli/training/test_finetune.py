@@ -53,7 +53,7 @@ def _same(a: Tensors, b: Tensors) -> bool:
 
 
 def _finetune(capsys, *arguments: object, of: str = "p", name: str = "f", eval_every: int | None = 0) -> Outcome:
-    """Run the command; it validates and keeps a checkpoint after each of 20 steps if ``eval_every`` is None."""
+    """Run the command; it decides itself when to validate if ``eval_every`` is None."""
     validations = () if eval_every is None else usual("--eval-every", eval_every)
     return run(capsys, "finetune-encoder", of, "--name", name, *validations, *arguments)
 
@@ -102,7 +102,7 @@ def test_only_the_encoder_is_trained_and_everything_is_recorded(capsys, store, p
     changed = {key for key in spec if spec[key] != inherited.get(key)}
     inherits = "what was not given is the parent's, except the interval of evaluations, which follows from the steps"
     assert changed == {"k", "estimator", "steps", "seed", "lr", "parent", "eval_every"}, inherits
-    assert ("eval_every" in inherited, spec["eval_every"]) == (False, 0)
+    assert ("eval_every" in inherited, spec["eval_every"]) == (False, 12)
 
 
 def test_settings_of_the_parents_steps_and_of_theta_are_not_inherited(capsys, store, ready) -> None:
