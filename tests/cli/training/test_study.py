@@ -231,7 +231,11 @@ def test_an_option_given_twice_is_refused_where_one_run_is_meant(capsys) -> None
             "name",
             "'y z'",
         ),
-        (("bias-check", "--max-batches", 8, "--estimator", "dreg", "--estimator", "stl", "--max-batches=9"), "max-batches", "9"),
+        (
+            ("bias-check", "--max-batches", 8, "--estimator", "dreg", "--estimator", "stl", "--max-batches=9"),
+            "max-batches",
+            "9",
+        ),
         (("runs", "list", "--tag", "a", "--sort", "name", "--tag", "b", "--sort", "created"), "sort", "created"),
     ],
 )
