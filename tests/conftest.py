@@ -137,7 +137,9 @@ def _loaded_once(load: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     def loaded(command: Any) -> Any:
         place = command.place
-        return of(command.typed, place, getattr(importlib.import_module(f"dregcli.cli.{place.module}"), place.function))
+        return of(
+            command.typed, place, getattr(importlib.import_module(f"dregcli.cli.{place.module}"), place.function)
+        )
 
     return loaded
 
@@ -150,7 +152,9 @@ def _own_folders(
     import torch
 
     asked = "tmp_path" in request.fixturenames
-    folder = request.getfixturevalue("tmp_path") if asked else tmp_path_factory.getbasetemp() / f"own-{next(_NUMBERS)}"
+    folder = (
+        request.getfixturevalue("tmp_path") if asked else tmp_path_factory.getbasetemp() / f"own-{next(_NUMBERS)}"
+    )
     monkeypatch.setenv("DREG_RUNS_DIR", str(folder / "runs"))
     monkeypatch.setenv("DREG_DATA_DIR", str(folder / "data"))
     monkeypatch.setenv("COLUMNS", "120")
