@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import count
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 

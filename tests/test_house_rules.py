@@ -35,7 +35,7 @@ def test_ruff_format() -> None:
 
 
 def test_pyright_strict() -> None:
-    # With more room for new objects, JavaScript searches them for garbage less often, which takes a tenth of the time.
+    # With more room for new objects, JavaScript searches them for garbage less often: a tenth of the time.
     _check("pyright", "--pythonpath", sys.executable, NODE_OPTIONS="--max-semi-space-size=128")
 
 
