@@ -10,7 +10,8 @@ import pkgutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
-from pathlib import Path
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ LONG = {
     "test_what_is_compiled_is_the_formula",
     "test_batches_of_many_shapes_end_in_few_compilations",
 }
+_NUMBERS = count()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -83,6 +85,7 @@ def _quick_process() -> Iterator[None]:
     import torch
 
     from dregcli.app.training import train
+    from dregcli.cli import lazy, main
     from dregcli.data.sets import digits
     from dregcli.store import capture
 
@@ -95,6 +98,8 @@ def _quick_process() -> Iterator[None]:
         patch.setattr(os, "fsync", lambda descriptor: None)
         patch.setattr(digits, "_values", cache(digits._values))
         patch.setattr(train, "capture_environment", _with_one_look(capture))
+        patch.setattr(main, "program", cache(main.program))
+        patch.setattr(lazy.CommandByName, "load", _loaded_once(lazy.CommandByName.load))
         yield
 
 
@@ -122,12 +127,35 @@ def _with_one_look(capture: Any) -> Callable[..., dict[str, Any]]:
     return looked
 
 
+def _loaded_once(load: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Load a command once, and once more if a test put another function in its place."""
+
+    @cache
+    def of(typed: str, place: Any, function: Callable[..., None]) -> Any:
+        return load(SimpleNamespace(name=typed.split()[-1], typed=typed, place=place))
+
+    def loaded(command: Any) -> Any:
+        place = command.place
+        return of(
+            command.typed, place, getattr(importlib.import_module(f"dregcli.cli.{place.module}"), place.function)
+        )
+
+    return loaded
+
+
 @pytest.fixture(autouse=True)
-def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_folders(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Keep runs and data in the test's own folder. Half of the tests write no file, and need none made for them."""
     import torch
 
-    monkeypatch.setenv("DREG_RUNS_DIR", str(tmp_path / "runs"))
-    monkeypatch.setenv("DREG_DATA_DIR", str(tmp_path / "data"))
+    asked = "tmp_path" in request.fixturenames
+    folder = (
+        request.getfixturevalue("tmp_path") if asked else tmp_path_factory.getbasetemp() / f"own-{next(_NUMBERS)}"
+    )
+    monkeypatch.setenv("DREG_RUNS_DIR", str(folder / "runs"))
+    monkeypatch.setenv("DREG_DATA_DIR", str(folder / "data"))
     monkeypatch.setenv("COLUMNS", "120")
     yield
     # Commands set the process up for themselves, denormals flushed; other tests want every float there is.

@@ -22,7 +22,7 @@ from tests.support.quick_training import quick_training
 STEPS = 8
 
 AT_MOST = {
-    "train": {"--steps": STEPS, "--k": 64, "--warmup-steps": 4, "--kl-warmup": 4},
+    "train": {"--steps": STEPS, "--batch-size": 8, "--k": 64, "--warmup-steps": 4, "--kl-warmup": 4},
     "finetune-encoder": {"--steps": 4},
     "check-model": {"--max-seconds": 1},
     "bias-check": {"--max-batches": 48, "--examples": 2},

@@ -197,10 +197,10 @@ def test_an_example_that_fails_is_caught(monkeypatch, capsys, tmp_path: Path) ->
 
 def test_shortened_commands_keep_what_they_do() -> None:
     for typed, run_ in (
-        ("train --steps 4000 --k 16", f"train --steps {STEPS} --k 16"),
+        ("train --steps 4000 --k 16", f"train --steps {STEPS} --k 16 --batch-size 8"),
         ("train --resume RUN --steps 4000", f"train --resume RUN --steps {2 * STEPS}"),
         ("train --resume RUN", "train --resume RUN"),
-        ("train --steps 2 --seeds 1-4", "train --steps 2 --seeds 1-2"),
+        ("train --steps 2 --seeds 1-4", "train --steps 2 --seeds 1-2 --batch-size 8"),
         ("eval RUN --k 1,10", "eval RUN --k 1,10 --n 8"),
         ("eval RUN --method ais --n 4", "eval RUN --method ais --n 4 --steps 5"),
         ("report", "report"),

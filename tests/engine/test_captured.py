@@ -176,12 +176,12 @@ def _small_capacity(rows: int) -> int:
 
 @pytest.mark.parametrize("way", ["screened", "bfloat16"])
 def test_a_step_that_keeps_too_many_rows_is_taken_as_usual(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected, expected_row = trained("iwae/dreg", WAYS[way], None, steps=200)
+    expected, expected_row = trained("iwae/dreg", WAYS[way], None, steps=96)
     monkeypatch.setattr(execution, "gpu_capacity", _small_capacity)
     monkeypatch.setattr("dregcli.engine.training.MOST_PENDING", 8)
-    found, row = trained("iwae/dreg", WAYS[way], call_again, steps=200)
+    found, row = trained("iwae/dreg", WAYS[way], call_again, steps=96)
     assert 1 <= vars(found)["_spills"] < 5  # the recording is left alone for longer each time
-    assert found.step == 200
+    assert found.step == 96
     assert row == pytest.approx(expected_row, rel=1e-6)
     assert off(found, expected) < 1e-6
 

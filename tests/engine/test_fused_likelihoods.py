@@ -155,7 +155,6 @@ def test_small_arrays_are_not_compiled(name: LikelihoodName, monkeypatch: pytest
     ("name", "width"),
     [
         (LikelihoodName.BERNOULLI, 784),
-        (LikelihoodName.BERNOULLI, 21),
         (LikelihoodName.GAUSSIAN, 64),
         (LikelihoodName.DISCRETISED_LOGISTIC, 21),
     ],

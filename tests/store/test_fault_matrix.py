@@ -221,7 +221,7 @@ def _content(store: RunStore) -> dict[str, Any]:
             continue
         run.spec(), run.environment(), run.resumed_environments(), log.unsealed(run.path, info)
         assert [each for each in verify_run(run) if each.kind == "fault"] == []
-        rows = run.metrics("train")["step"].tolist() if run.all_metrics() else []
+        rows = [step for columns in run.all_metrics().values() for step in columns["step"].tolist()]
         assert rows == sorted(set(rows)), "a row of metrics twice"
         last = run.load_checkpoint("last") if run.checkpoints() else None
         assert last is None or not last.skipped
@@ -251,10 +251,14 @@ def _kept(before: dict[str, Any], now: dict[str, Any]) -> bool:
 
 
 class _Prepared:
-    """What an act is done to, made once: its folder is copied back, and what is in memory copied, for each fault."""
+    """What an act is done to, made once: its folder is copied back, and what is in memory copied, for each fault.
+
+    The folder of the fault before is put aside, because that is one operation, and removing it is hundreds.
+    """
 
     def __init__(self, root: Path, act: Act) -> None:
-        self._root, self._kept = root, root.with_name("kept")
+        self._root, self._kept, self._done = root, root.with_name("kept"), root.with_name("done")
+        self._done.mkdir()
         self._store = RunStore(root, Disk())
         self._subject = act.prepare(self._store)
         if root.exists():
@@ -262,7 +266,8 @@ class _Prepared:
         self.content = _content(RunStore(root))
 
     def again(self) -> tuple[RunStore, Disk, Any]:
-        shutil.rmtree(self._root, ignore_errors=True)
+        if self._root.exists():
+            self._root.rename(self._done / str(len(list(self._done.iterdir()))))
         if self._kept.exists():
             shutil.copytree(self._kept, self._root)
         # In one call: the store and what was made with it share their disk.

@@ -23,7 +23,7 @@ from dregcli.names import Split
 from dregcli.specs.resolve import read_options
 from tests.support import plain_training as plain
 
-STEPS, EVERY, K, LATENT_DIM, LR = 300, 10, 8, 8, 3e-3
+STEPS, EVERY, K, LATENT_DIM, LR = 150, 10, 8, 8, 3e-3
 TWIN_STEPS = 80
 """Steps after which a wrong formula is seen."""
 

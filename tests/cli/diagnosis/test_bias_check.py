@@ -455,20 +455,21 @@ def test_two_at_once_do_not_disturb_each_other(capsys, monkeypatch, trained: Run
 
 @pytest.mark.usefixtures("quick")
 def test_without_a_run_one_is_trained_kept_and_used_again(capsys, store: RunStore) -> None:
-    first = _check(capsys, "--k", 4, *FEW, "--json")
+    few = ("--k", 4, "--examples", 2, "--max-batches", 48)
+    first = _check(capsys, *few, "--json")
     assert first.code == 5, first.err
     assert "training a model for 12 steps first; it is kept as a run" in first.err
     found = _only(store, "bias-check-digits-iwae-dreg-k4")
     assert first.json["run"] == str(found.path)
     assert found.status() is RunStatus.COMPLETED
     assert (found.spec()["steps"], found.spec()["dataset"], found.spec()["k"]) == (12, "digits", 4)
-    again = _check(capsys, "--k", 4, *FEW, "--estimator", "dreg", "--json")
+    again = _check(capsys, *few, "--estimator", "dreg", "--json")
     assert f"using {found.path}, which was trained before for 12 steps" in again.err
     assert again.json["results"] == first.json["results"]
     assert len(store.resolve("bias-check-digits-iwae-dreg-k4")) == 1
-    everything = _check(capsys, "--k", 4, *FEW, "--estimator", "all", "--json")
+    everything = _check(capsys, *few, "--estimator", "all", "--json")
     assert everything.json["run"] == str(found.path), "all estimators are checked on the model that dreg trained"
-    other = _check(capsys, "--k", 4, *FEW, "--estimator", "rws/dreg", "--json")
+    other = _check(capsys, *few, "--estimator", "rws/dreg", "--json")
     assert other.json["run"] == str(_only(store, "bias-check-digits-rws-dreg-k4").path)
 
 

@@ -36,8 +36,7 @@ def picture(values, kind="PNG", **options):
 
 
 class TestArchives:
-    @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-    @pytest.mark.parametrize("name", ["x.npy", "x.png"])
+    @pytest.mark.parametrize(("name", "method"), [("x.npy", zipfile.ZIP_BZIP2), ("x.png", zipfile.ZIP_LZMA)])
     def test_methods_without_a_bound(self, method, name, tmp_path, frugal):
         with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive, archive.open(name, "w") as out:
             for _ in range(80):
