@@ -6,8 +6,8 @@ The rules, and why they are as they are:
 gradient. The criterion is the squared signal-to-noise ratio of a step's encoder gradient, per second: independent
 steps average, so that n of them have n times the squared ratio, and a second holds 1 / cost of them. Unbiased pairs
 of one objective have one expectation. It cancels in their ratio, which is that of the variances and is known well
-even where the gradient itself is lost in noise, as near an optimum. Where expectations differ, only the part along the
-objective's own gradient counts as signal.
+even where the gradient itself is lost in noise, as near an optimum. Where expectations differ, only the part along
+the objective's own gradient counts as signal.
 
 **A difference must be decided.** It counts if it is at least two standard errors from none, and at least a tenth.
 With less, the cheaper pair is advised, among equally cheap ones the one with fewer parameters, and the text says that

@@ -9,7 +9,8 @@ from typing import Final
 from dregcli.app.common.interrupts import StopRequest, stop_requests
 from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import memory_explained
-from dregcli.app.diagnosis.advice import AtK, Bounds, Candidate, Gradient, choose, choose_k
+from dregcli.app.diagnosis.advice import AtK, choose, choose_k
+from dregcli.app.diagnosis.advice_measured import Bounds, Candidate, Gradient
 from dregcli.app.diagnosis.advice_report import AdviceReport, Other, next_command
 from dregcli.app.diagnosis.advise_bounds import measure_bounds
 from dregcli.app.diagnosis.advise_request import MOST_MEMORY, AdviseRequest
