@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from dregcli.app.diagnosis import new_model
+from dregcli.app.diagnosis import advise, new_model
 from dregcli.cli.main import main
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
@@ -34,8 +34,9 @@ def _next(said: Outcome) -> list[str]:
     return shlex.split(last)[2:]
 
 
-def test_one_screen_that_ends_with_a_command_that_works(capsys, trained: Run) -> None:
-    said = _advise(capsys, "t/v001", "--replicates", 20, "--budget", 4, *WORDS)
+def test_one_screen_that_ends_with_a_command_that_works(capsys, monkeypatch, trained: Run) -> None:
+    monkeypatch.setattr(advise._Session, "_left", lambda _: 1e3)  # other objectives whatever this machine does beside
+    said = _advise(capsys, "t/v001", *QUICK, *WORDS)
     assert said.code == 0, said.err
     lines = said.out.rstrip().splitlines()
     assert len(lines) <= 24
@@ -78,7 +79,6 @@ def test_json_has_every_pair_with_its_errors_and_repeats(capsys, trained: Run) -
     again = {each["estimator"]: each for each in second.json["pairs"]}
     assert all(each["variance"] == again[name]["variance"] for name, each in pairs.items())
     assert found["bounds"] == second.json["bounds"]
-    assert run(capsys, "advise", "t/v001", *QUICK, *WORDS, "--seed", 1, "--json").json["bounds"] != found["bounds"]
 
 
 def test_a_biased_pair_alone_is_advised_with_its_bias(capsys, trained: Run) -> None:
