@@ -17,10 +17,13 @@ the measurement did not decide.
 its own direction, not where this leads. A biased pair that is better by the criterion is named with its bias. A pair
 that promises to be unbiased, but is measured not to be, is treated as biased.
 
-**K pays by the bound, not by the signal.** The bound of more samples is tighter, and what training can reach with few
-samples is less by about what more samples gain. So four times the samples are advised if they gain a tenth of a nat,
-and do not halve the squared ratio per second of either network. A quarter of the samples is advised if it loses less
-than that, and the squared ratio per second rises. One move at a time: the next model is another one.
+**K pays if its bound gains more than its time.** With more samples the bound is tighter, and learning is slower. Its
+time could be spent on more steps instead, which gain about as much for every doubling as the last doubling did: this
+is measured, too, from an earlier checkpoint of the run. So four times the samples are advised if the bound gains a
+tenth of a nat, and more than the steps in their place; a quarter of the samples, if the steps that they make room for
+gain more than the bound loses. How much slower learning is, is said by the squared ratio per second of the network
+for which it falls most. Without an earlier checkpoint a slower K is not advised, and the text says from when on it
+would pay. One move at a time: the next model is another one.
 
 **Objectives are not ranked.** They ascend different things.
 """
@@ -44,9 +47,6 @@ from dregcli.names import Network
 
 LEAST_NATS: Final = 0.1
 """Smallest gain of the bound that matters, nats per example."""
-
-SLOWEST: Final = 0.5
-"""Smallest share of the squared signal-to-noise ratio per second that may be left with more samples."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,9 @@ class AtK:
         cost: time of a step divided by the present one.
         speed: by network, squared signal-to-noise ratio per second divided by the present one; None where a signal is
             lost in noise.
+        slowdown: how much slower learning is; below 1 if it is faster.
+        instead: the bound that more steps would gain in the time that this takes more, nats per example; below 0 for
+            what it makes room for. None if it is not known how fast the bound rises.
         pays: whether it is worth it.
     """
 
@@ -114,7 +117,17 @@ class AtK:
     milliseconds: Estimate | None
     cost: Ratio
     speed: Mapping[Network, Ratio | None]
+    slowdown: Ratio
+    instead: Estimate | None
     pays: bool
+
+    @property
+    def pays_below(self) -> Estimate | None:
+        """The rise of the bound for each doubling of the steps below which it pays; None if it is not slower."""
+        if not self.slowdown.is_larger:
+            return None
+        doublings = self.slowdown.log / math.log(2.0)
+        return Estimate(self.gain.value / doublings, self.gain.stderr / doublings)
 
     @property
     def nats_per_millisecond(self) -> float | None:
@@ -147,28 +160,38 @@ def choose_k(present: Candidate, others: Sequence[Candidate], bounds: Bounds) ->
     Returns:
         The number, and what each of the others would change, ascending.
     """
-    found: list[AtK] = []
-    for each in sorted(others, key=lambda each: each.k):
-        cost = cost_ratio(each, present)
-        speeds = {network: speed(each, present, network) for network in (Network.ENCODER, Network.DECODER)}
-        gain = bounds.gain(present.k, each.k)
-        pays = _more_pays if each.k > present.k else _fewer_pays
-        # Without a signal only the time of a step is known, which the noise's part would divide by in any case.
-        known = [speeds[network] or cost.inverse for network in speeds]
-        ok = each.refusal is None and pays(gain, known)
-        found.append(AtK(each.k, gain, each.milliseconds, cost, speeds, ok))
+    found = [_at(each, present, bounds) for each in sorted(others, key=lambda each: each.k)]
     paying = [each.k for each in found if each.pays]
     return min(paying, key=lambda k: abs(math.log(k / present.k)), default=present.k), found
 
 
-def _more_pays(gain: Estimate, speeds: Sequence[Ratio]) -> bool:
-    slow = any(each.log + ERRORS * each.stderr < math.log(SLOWEST) for each in speeds)
-    return gain.is_above_zero and gain.value >= LEAST_NATS and not slow
+def _at(each: Candidate, present: Candidate, bounds: Bounds) -> AtK:
+    cost, gain = cost_ratio(each, present), bounds.gain(present.k, each.k)
+    speeds = {network: speed(each, present, network) for network in (Network.ENCODER, Network.DECODER)}
+    # Where a signal is lost, the time of a step is all that is known.
+    slowdown = max((cost if x is None else x.inverse for x in speeds.values()), key=lambda ratio: ratio.log)
+    instead = _by_steps(bounds.rise, slowdown)
+    if instead is None:
+        # A number of samples that costs nothing needs no such price.
+        pays = _above(gain, LEAST_NATS) if each.k > present.k else _above(gain, -LEAST_NATS)
+        pays &= not slowdown.is_larger if each.k > present.k else slowdown.inverse.is_larger
+    else:
+        net = Estimate(gain.value - instead.value, math.hypot(gain.stderr, instead.stderr))
+        pays = net.is_above_zero and (each.k < present.k or _above(gain, LEAST_NATS))
+    return AtK(each.k, gain, each.milliseconds, cost, speeds, slowdown, instead, pays and each.refusal is None)
 
 
-def _fewer_pays(gain: Estimate, speeds: Sequence[Ratio]) -> bool:
-    """``gain`` is below 0: what fewer samples lose."""
-    loses_little = -gain.value + ERRORS * gain.stderr < LEAST_NATS
+def _above(found: Estimate, least: float) -> bool:
+    """Whether a number is at least ``least``, which matters, and not below it by its error."""
     return (
-        loses_little and any(each.is_larger for each in speeds) and not any(each.inverse.is_larger for each in speeds)
+        found.value - ERRORS * found.stderr >= least if least < 0.0 else found.is_above_zero and found.value >= least
     )
+
+
+def _by_steps(rise: Estimate | None, slowdown: Ratio) -> Estimate | None:
+    """Return what the steps gain whose time a slowdown takes; a bound that no longer rises gives nothing."""
+    if rise is None:
+        return None
+    doublings = slowdown.log / math.log(2.0)
+    value, by_time = max(0.0, rise.value), slowdown.stderr / math.log(2.0)
+    return Estimate(value * doublings, math.hypot(rise.stderr * doublings, value * by_time))

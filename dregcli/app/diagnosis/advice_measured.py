@@ -233,6 +233,8 @@ class Bounds:
         ess: effective sample size at the K of the advice, mean over examples.
         khat: median over examples of the shape of the weights' tail; None if there are too few samples.
         khat_high: share of examples whose k-hat is above 0.7.
+        rise: how much the bound at the K of the advice has risen for each doubling of the steps, from an earlier
+            checkpoint to this one, nats per example; None without one.
     """
 
     by_k: Mapping[int, Sequence[float]]
@@ -240,10 +242,11 @@ class Bounds:
     ess: Estimate
     khat: float | None
     khat_high: float | None
+    rise: Estimate | None = None
 
     def gain(self, few: int, many: int) -> Estimate:
         """Return by how much the bound with many samples is above that with few, paired by example."""
-        return _mean([b - a for a, b in zip(self.by_k[few], self.by_k[many], strict=True)])
+        return mean_of([b - a for a, b in zip(self.by_k[few], self.by_k[many], strict=True)])
 
     @property
     def most(self) -> int:
@@ -253,10 +256,11 @@ class Bounds:
     @property
     def distance(self) -> Estimate:
         """How far q is from the posterior: the bound at the largest K minus the ELBO, at most KL(q || posterior)."""
-        return _mean([b - a for a, b in zip(self.elbo, self.by_k[self.most], strict=True)])
+        return mean_of([b - a for a, b in zip(self.elbo, self.by_k[self.most], strict=True)])
 
 
-def _mean(values: Sequence[float]) -> Estimate:
+def mean_of(values: Sequence[float]) -> Estimate:
+    """Return a mean over examples, and its standard error."""
     n = len(values)
     mean = math.fsum(values) / n
     variance = math.fsum((each - mean) ** 2 for each in values) / (n - 1) if n > 1 else math.nan

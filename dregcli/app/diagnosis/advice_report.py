@@ -92,6 +92,7 @@ class AdviceReport:
                 "curve": [{"k": k, "value": math.fsum(each) / len(each)} for k, each in bounds.by_k.items()],
                 "distance": vars(bounds.distance),
                 "ess": vars(bounds.ess),
+                "rise_per_doubling": _estimate(bounds.rise),
                 "khat": {"median": bounds.khat, "share_above_0.7": bounds.khat_high}
                 if bounds.khat_high is not None
                 else None,
@@ -125,6 +126,8 @@ def _at(each: AtK) -> dict[str, Any]:
         "cost_ratio": _ratio(each.cost),
         "nats_per_millisecond": each.nats_per_millisecond,
         "squared_snr_per_second_ratio": {network.value: _ratio(found) for network, found in each.speed.items()},
+        "slowdown": _ratio(each.slowdown),
+        "gain_of_steps_instead": _estimate(each.instead),
         "pays": each.pays,
     }
 

@@ -29,9 +29,10 @@ from dregcli.engine.objectives import OBJECTIVES, Objective
 from dregcli.engine.pairs import Pair, estimators_of
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.training import Trainer
-from dregcli.engine.words import parameter_kinds, short_word
+from dregcli.engine.words import parameter_kinds, short_word, word_of
 from dregcli.errors import Fault, SpecError
 from dregcli.names import Backward, Promise, Split
+from dregcli.parts import shown_word
 
 __all__ = ["AdviseRequest", "advise"]
 
@@ -303,7 +304,7 @@ def candidate_of(
         shares = pair.estimator.expectation(pair.objective)
         follows = in_words(shares) if shares else pair.estimator.own_target
     return Candidate(
-        label=f"{short_word(pair.objective)}/{short_word(pair.estimator)}",
+        label=shown_word(f"{word_of(pair.objective)}/{word_of(pair.estimator)}"),
         objective=short_word(pair.objective),
         estimator=short_word(pair.estimator),
         k=k,

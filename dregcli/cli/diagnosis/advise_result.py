@@ -7,11 +7,11 @@ from rich.text import Text
 
 from dregcli.app.diagnosis.advice_measured import Candidate, Ratio
 from dregcli.app.diagnosis.advice_report import AdviceReport
-from dregcli.app.planning.words import short_words
 from dregcli.cli.diagnosis.advise_words import changes, number, of_k, of_pair, others, weights
 from dregcli.cli.diagnosis.variance_result import with_digits
 from dregcli.cli.render import Terminal
 from dregcli.names import Network
+from dregcli.parts import shown_word
 
 _WIDTH: Final = 98
 _MOST_PAIRS: Final = 5
@@ -25,7 +25,7 @@ def show(terminal: Terminal, report: AdviceReport) -> None:
         f"{report.run.label}, step {report.checkpoint:,}, K={use.k}: gradients of {report.replicates} batches of "
         f"{report.spec.batch_size} examples, {report.seconds:.0f} s"
     )
-    for text in (*of_pair(report.choice), of_k(use.k, report.k, report.at)):
+    for text in (*of_pair(report.choice), of_k(use.k, report.k, report.at, report.bounds)):
         terminal.show(Constrain(Text(text), _WIDTH))
     shown = _shown(report)
     left_out = len(report.choice.compared) - len(shown)
@@ -43,7 +43,8 @@ def show(terminal: Terminal, report: AdviceReport) -> None:
 
 def _shown(report: AdviceReport) -> list[tuple[Candidate, Ratio | None]]:
     """Return the best pairs, and the run's own pair and the advised one in any case, in their order."""
-    always = {"/".join(short_words(report.spec).values()), report.choice.use.label}
+    spec = report.spec
+    always = {shown_word(f"{spec.objective}/{spec.estimator}"), report.choice.use.label}
     every = report.choice.compared
     room = _MOST_PAIRS - sum(each.label in always for each, _ in every)
     kept: list[tuple[Candidate, Ratio | None]] = []

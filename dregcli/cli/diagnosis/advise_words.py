@@ -3,6 +3,7 @@
 from dregcli.app.diagnosis.advice import LEAST_NATS, AtK, Choice
 from dregcli.app.diagnosis.advice_measured import Bounds, Candidate, Estimate, Ratio
 from dregcli.app.diagnosis.advice_report import AdviceReport
+from dregcli.app.diagnosis.advise_request import FACTOR
 from dregcli.cli.diagnosis.variance_result import with_digits
 from dregcli.commands import command
 
@@ -33,7 +34,7 @@ def of_pair(choice: Choice) -> list[str]:
         assert ratio is not None
         lines.append(
             f"{each.label} has {times(ratio)} as much along the same gradient, but it is biased{bias_of(each)}, so "
-            "that training ends elsewhere: compare both over seeds before you use it."
+            "that training ends elsewhere, better or worse: compare both over seeds before you use it."
         )
     return lines
 
@@ -47,27 +48,34 @@ def bias_of(each: Candidate) -> str:
     return f"{amount}{f' (it follows {each.follows})' if each.follows else ''}"
 
 
-def of_k(now: int, to: int, at: tuple[AtK, ...]) -> str:
+def of_k(now: int, to: int, at: tuple[AtK, ...], bounds: Bounds) -> str:
     """Say which K to use, and why."""
     if not at:
         return f"stay at K={now}: the pair is not defined with the other numbers of samples."
     for each in at:
         if each.k == to:
-            long = f"a step takes {times(each.cost)} as long"
-            if to > now:
-                return f"raise K to {to}: the bound gains {number(each.gain)} nats, and {long}."
-            lost = number(Estimate(-each.gain.value, each.gain.stderr))
-            return f"lower K to {to}: the bound loses only {lost} nats, and {long}."
-    return f"stay at K={now}: {'; '.join(_stays(each, now) for each in at)}."
+            return f"{'raise' if to > now else 'lower'} K to {to}: {_moved(each, now, bounds)}."
+    return f"stay at K={now}: {'; '.join(_moved(each, now, bounds) for each in at)}."
 
 
-def _stays(each: AtK, now: int) -> str:
+def _moved(each: AtK, now: int, bounds: Bounds) -> str:
+    """Say what another number of samples gains, and what its time would gain otherwise."""
+    steps = "" if each.instead is None or bounds.rise is None else number(_size(each.instead))
     if each.k < now:
-        lost = number(Estimate(-each.gain.value, each.gain.stderr))
-        return f"K={each.k} loses {lost} nats and takes {times(each.cost)} as long"
-    gains = each.gain.is_above_zero and each.gain.value >= LEAST_NATS
-    why = "more than half of the SNR² a second is lost" if gains else f"less than {LEAST_NATS} nats do not pay"
-    return f"K={each.k} gains {number(each.gain)} nats and takes {times(each.cost)} as long: {why}"
+        freed = f", and the steps that it makes room for gain {steps}" if steps else ""
+        return f"K={each.k} loses {number(_size(each.gain))} nats{freed}"
+    gains = f"K={each.k} gains {number(each.gain)} nats"
+    if each.gain.value < LEAST_NATS:
+        return f"{gains}, and less than {LEAST_NATS} does not pay"
+    if steps:
+        return f"{gains}, and as much time for more steps gains {steps}"
+    if (below := each.pays_below) is not None:
+        return f"{gains}, and pays once twice the steps gain less than {number(below)} (no earlier checkpoint tells)"
+    return gains
+
+
+def _size(found: Estimate) -> Estimate:
+    return Estimate(abs(found.value), found.stderr)
 
 
 def others(report: AdviceReport) -> list[str]:
@@ -100,6 +108,14 @@ def changes(report: AdviceReport) -> list[str]:
         found.append("few samples count, so that a softer objective (vr-iwae, ciwae) has more signal")
     if bounds.khat_high is not None and bounds.khat_high > HEAVY:
         found.append("the tails are heavy: q is farther from the posterior than measured, and a larger K gains more")
+    if bounds.rise is not None and report.k <= k:
+        prices = [each.pays_below for each in report.at if each.k > k and each.gain.value >= LEAST_NATS]
+        found += [
+            f"twice the steps gain {number(bounds.rise)} nats now, and K={FACTOR * k} pays once that is below "
+            f"{number(price)}"
+            for price in prices
+            if price is not None
+        ]
     found.append("the order of the pairs belongs to this distance: ask again when it has halved or doubled")
     return [f"What would change this: {'; '.join(found)}."]
 

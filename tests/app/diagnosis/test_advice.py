@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from dregcli.app.diagnosis.advice import LEAST_NATS, AtK, choose, choose_k
+from dregcli.app.diagnosis.advice import LEAST_NATS, choose, choose_k
 from dregcli.app.diagnosis.advice_measured import Bounds, Candidate, Estimate, Gradient, Ratio, better, cost_ratio
 from dregcli.engine.diagnostics.jackknife import Statistic
 from dregcli.names import Network
@@ -160,40 +160,59 @@ def test_a_gradient_without_noise_or_of_zero() -> None:
 # The number of samples
 
 
-def bounds(**gains: float) -> Bounds:
+def bounds(*, high: float, low: float, rise: float | None) -> Bounds:
     """Bounds of 100 examples at K = 4, 16 and 64 with these gains, and an error of a hundredth of a nat each."""
-    at = {4: -gains["low"], 16: 0.0, 64: gains["high"]}
+    at = {4: -low, 16: 0.0, 64: high}
     noise = [0.1 * (-1) ** i for i in range(100)]
     by_k = {k: [value + (0.0 if k == 16 else each) for each in noise] for k, value in at.items()}
-    return Bounds(by_k, [-1.0] * 100, Estimate(4.0, 0.1), 0.4, 0.1)
+    return Bounds(by_k, [-1.0] * 100, Estimate(4.0, 0.1), 0.4, 0.1, None if rise is None else Estimate(rise, 0.01))
 
 
 def at(k: int, *, cost: float, variance: float = 1.0, decoder: float = 1.0) -> Candidate:
     return pair("iwae/a", variance, cost=cost, k=k, decoder=decoder)
 
 
-def advised(high: float, low: float, costs: tuple[float, float], variances: tuple[float, float] = (1.0, 1.0)) -> int:
-    others = [at(k, cost=cost, variance=v, decoder=v) for k, cost, v in zip((64, 4), costs, variances, strict=True)]
-    return choose_k(at(16, cost=10.0), others, bounds(high=high, low=low))[0]
+def advised(
+    high: float, low: float, rise: float | None, costs: tuple[float, float] = (20.0, 5.0), noise: float = 1.0
+) -> int:
+    """The K advised at K = 16, where steps take 10 ms; ``noise`` is what the variances at other K are times."""
+    others = [at(k, cost=cost, variance=noise, decoder=noise) for k, cost in zip((64, 4), costs, strict=True)]
+    return choose_k(at(16, cost=10.0), others, bounds(high=high, low=low, rise=rise))[0]
 
 
-def test_more_samples_pay_by_the_bound_unless_learning_is_halved() -> None:
-    assert advised(0.3, 1.0, (15.0, 9.0)) == 64
-    assert advised(LEAST_NATS - 0.01, 1.0, (15.0, 9.0)) == 16
-    assert advised(0.3, 1.0, (25.0, 9.0)) == 16, "a second holds less than half of the steps"
-    assert advised(0.3, 1.0, (25.0, 9.0), (0.6, 1.0)) == 64, "but each has less noise"
+def test_more_samples_pay_if_they_gain_more_than_the_steps_in_their_place() -> None:
+    # Twice the time: one doubling of the steps.
+    assert advised(0.3, 1.0, 0.2) == 64
+    assert advised(0.3, 1.0, 0.4) == 16
+    assert advised(0.3, 1.0, 0.29) == 16, "a gain of one error is not decided"
+    assert advised(0.3, 1.0, 0.2, costs=(40.0, 5.0)) == 16, "two doublings"
+    assert advised(0.3, 1.0, 0.2, noise=2.0) == 16, "half the signal a step, in twice the time"
+    assert advised(0.3, 1.0, 0.4, noise=0.5) == 64, "and twice the signal makes up for the time"
+    assert advised(0.3, 1.0, -0.5) == 64, "a bound that falls buys nothing, and costs nothing"
+    assert advised(LEAST_NATS - 0.01, 1.0, 0.0) == 16
 
 
-def test_fewer_samples_pay_if_they_lose_little_and_learn_faster() -> None:
-    assert advised(0.05, 0.05, (30.0, 5.0)) == 4
-    assert advised(0.05, LEAST_NATS + 0.01, (30.0, 5.0)) == 16
-    assert advised(0.05, 0.05, (30.0, 9.9)) == 16, "nothing is gained"
-    assert advised(0.05, 0.05, (30.0, 5.0), (1.0, 4.0)) == 16, "half the time, but four times the noise"
+def test_fewer_samples_pay_if_the_steps_gain_more_than_the_bound_loses() -> None:
+    assert advised(0.05, 0.2, 0.3) == 4
+    assert advised(0.05, 0.2, 0.1) == 16
+    assert advised(0.05, 0.2, 0.3, costs=(20.0, 9.9)) == 16, "no time is gained"
+
+
+def test_without_an_earlier_checkpoint_only_what_is_free_is_advised() -> None:
+    assert advised(0.3, 1.0, None) == 16
+    assert advised(0.3, 1.0, None, costs=(10.5, 9.0)) == 64
+    assert advised(0.05, 0.05, None) == 4
+    assert advised(0.05, LEAST_NATS + 0.01, None) == 16
+    _, (_, high) = choose_k(
+        at(16, cost=10.0), [at(64, cost=40.0), at(4, cost=5.0)], bounds(high=0.3, low=1.0, rise=None)
+    )
+    assert high.pays_below is not None
+    assert high.pays_below.value == pytest.approx(0.15)  # 0.3 nats for two doublings
 
 
 def test_what_another_k_would_change_has_its_numbers() -> None:
     others = [at(64, cost=20.0, decoder=0.5), at(4, cost=5.0)]
-    _, found = choose_k(at(16, cost=10.0), others, bounds(high=0.3, low=1.0))
+    _, found = choose_k(at(16, cost=10.0), others, bounds(high=0.3, low=1.0, rise=0.2))
     low, high = found
     assert (low.k, high.k) == (4, 64)
     assert high.gain.value == pytest.approx(0.3)
@@ -205,12 +224,15 @@ def test_what_another_k_would_change_has_its_numbers() -> None:
     assert encoder is not None
     assert decoder is not None
     assert (encoder.value, decoder.value) == (pytest.approx(0.5), pytest.approx(1.0))
-    assert isinstance(high, AtK)
+    assert high.slowdown.value == pytest.approx(2.0)  # the decoder's noise is halved, not the encoder's
+    assert high.instead is not None
+    assert low.instead is not None
+    assert (high.instead.value, low.instead.value) == (pytest.approx(0.2), pytest.approx(-0.2))
 
 
 def test_a_pair_that_cannot_be_trained_with_more_samples_stays() -> None:
     more = replace(at(64, cost=11.0), refusal="groups do not divide K")
-    assert choose_k(at(16, cost=10.0), [more], bounds(high=0.5, low=1.0))[0] == 16
+    assert choose_k(at(16, cost=10.0), [more], bounds(high=0.5, low=1.0, rise=0.0))[0] == 16
 
 
 def test_ratios() -> None:
