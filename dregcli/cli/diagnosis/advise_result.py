@@ -1,5 +1,6 @@
 """The output of an advice in the terminal: one screen."""
 
+import sys
 from typing import Final
 
 from rich.constrain import Constrain
@@ -12,6 +13,7 @@ from dregcli.cli.diagnosis.variance_result import with_digits
 from dregcli.cli.render import Terminal
 from dregcli.names import Network
 from dregcli.parts import shown_word
+from dregcli.wording import encodable
 
 _WIDTH: Final = 98
 _MOST_PAIRS: Final = 5
@@ -26,7 +28,7 @@ def show(terminal: Terminal, report: AdviceReport) -> None:
         f"{report.spec.batch_size} examples, {report.seconds:.0f} s"
     )
     for text in (*of_pair(report.choice), of_k(use.k, report.k, report.at, report.bounds)):
-        terminal.show(Constrain(Text(text), _WIDTH))
+        _say(terminal, text)
     shown = _shown(report)
     left_out = len(report.choice.compared) - len(shown)
     more = f" ({left_out} more in --json)" if left_out else ""
@@ -37,8 +39,12 @@ def show(terminal: Terminal, report: AdviceReport) -> None:
         [_row_of_k(report, k) for k in sorted([use.k, *(each.k for each in report.at)])],
     )
     for text in (*others(report), weights(report.bounds, use.k), *changes(report)):
-        terminal.show(Constrain(Text(text), _WIDTH))
+        _say(terminal, text)
     terminal.line(f"next: {report.next}")
+
+
+def _say(terminal: Terminal, text: str) -> None:
+    terminal.show(Constrain(Text(encodable(text, sys.stdout.encoding)), _WIDTH))
 
 
 def _shown(report: AdviceReport) -> list[tuple[Candidate, Ratio | None]]:
