@@ -15,14 +15,14 @@ USUAL_RUNS: Final = "runs"
 """The folder of the store when the user names none."""
 
 OF_RUNS: Final = frozenset(
-    {"train", "finetune-encoder", "bias-check", "variance", "eval", "sample", "report"}
+    {"train", "finetune-encoder", "bias-check", "variance", "advise", "eval", "sample", "report"}
     | {f"runs {name}" for name in ("list", "show", "diff", "tag", "note", "verify", "rm", "gc", "export", "import")}
     | {"runs rerun", "runs doctor", "paper list", "paper run", "paper export"}
 )
 """The commands that take ``--runs-dir``."""
 
 OF_DATA: Final = frozenset(
-    {"train", "check-model", "finetune-encoder", "bias-check", "variance", "eval", "sample", "download"}
+    {"train", "check-model", "finetune-encoder", "bias-check", "variance", "advise", "eval", "sample", "download"}
     | {"data list", "data show", "data import", "data verify", "data rm", "runs rerun", "runs verify"}
     | {"runs export", "paper list", "paper run", "paper export"}
 )

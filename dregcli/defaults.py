@@ -52,6 +52,9 @@ TOY_REPLICATES: Final = 4000
 LEAST_REFERENCE_K: Final = 1024
 """Samples per example of the reference gradient, if no measured number of samples is larger."""
 
+ADVICE_SECONDS: Final = 60.0
+"""Seconds that the measurements of an advice take, if the user does not say how many."""
+
 PICTURE_HEIGHT: Final = 64
 """Approximate height in screen pixels to which ``dreg sample`` enlarges small images."""
 

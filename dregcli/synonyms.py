@@ -136,6 +136,7 @@ _COMMANDS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("check-model", "check lint validate-model model-check checkmodel"),
         ("bias-check", "bias check check-bias biascheck gradcheck grad-check"),
         ("variance", "snr var grad-variance gradient-variance"),
+        ("advise", "advice recommend suggest choose"),
         ("finetune-encoder", "finetune fine-tune finetune-q"),
         ("estimators", "estimator objectives objective pairs"),
         ("download", "fetch get"),

@@ -12,6 +12,7 @@ COMMANDS: Final = {
     "finetune-encoder": Place("training.finetune", "finetune_encoder"),
     "bias-check": Place("diagnosis.bias_check", "bias_check"),
     "variance": Place("diagnosis.variance", "variance"),
+    "advise": Place("diagnosis.advise", "advise"),
     "eval": Place("evaluation.evaluate", "evaluate"),
     "sample": Place("sampling.sample", "sample"),
     "report": Place("reporting.report", "report"),

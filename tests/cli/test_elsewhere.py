@@ -23,6 +23,7 @@ QUICK = {
     "sample": ("--n", 2),
     "variance": ("--k", 4, "--examples", 2, "--replicates", 20, "--estimator", "dreg", "--estimator", "reparam"),
     "bias-check": ("--k", 4, "--examples", 2, "--max-batches", 48),
+    "advise": ("--replicates", 20, "--budget", 0.1, "--estimator", "dreg", "--estimator", "reparam"),
     "finetune-encoder": ("--steps", 2, "--k", 4, "--quiet"),
     "train": ("--steps", 22, "--quiet", "--resume"),
     "runs list": (),

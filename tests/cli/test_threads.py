@@ -16,6 +16,7 @@ QUICK = {
     "eval": ("r", "--k", 2, "--n", 8),
     "bias-check": ("r", "--max-batches", 48, "--examples", 2),
     "variance": ("r", "--k", 2, "--replicates", 20, "--reference-k", 16, "--examples", 2, "--estimator", "dreg"),
+    "advise": ("r", "--replicates", 20, "--budget", 0.1, "--estimator", "dreg"),
     "sample": ("r", "--n", 4, "--steps", 2),
 }
 

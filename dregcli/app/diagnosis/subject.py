@@ -118,6 +118,8 @@ class Subject:
         spec: spec of the run, with the check's device.
         split_hashes: SHA-256 of the stored values of each split.
         true_log_p: exact log p(x) of these pixels under the data's distribution; None if it is not known.
+        data: data of the run.
+        code: code of the model; None for a built-in network.
     """
 
     run: Run
@@ -131,16 +133,24 @@ class Subject:
     spec: RunSpec
     split_hashes: dict[str, str]
     true_log_p: Tensor | None
+    data: RunData
+    code: Code | None
 
 
 def find_subject(
-    asked: SubjectRequest, kind: ResultKind, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
+    asked: SubjectRequest,
+    kind: ResultKind | None,
+    *,
+    runs_dir: Path,
+    data_dir: Path,
+    argv: list[str],
+    listener: Listener,
 ) -> Subject:
     """Return the subject of a check; if the request names no run, train and keep one, once for equal settings.
 
     Args:
         asked: the request.
-        kind: kind of the results that the run will keep.
+        kind: kind of the results that the run will keep; None if it keeps none.
         runs_dir: the store.
         data_dir: the data folder.
         argv: the command line, kept in a run that is trained.
@@ -153,7 +163,7 @@ def find_subject(
     """
     store = RunStore(runs_dir)
     run = find_completed_run(store, asked.run, listener) if asked.run is not None else None
-    if run:
+    if run and kind:
         run.check_can_keep(kind)
     spec, code = code_of_run(run, spec_of(run), asked.code, listener) if run else (None, None)
     defaults = RunSpec.model_fields
@@ -380,6 +390,8 @@ def _subject(
         spec,
         data.split_hashes,
         data.true_log_p(pixels),
+        data,
+        code,
     )
 
 

@@ -11,13 +11,13 @@ from dregcli.app.common.interrupts import stop_requests
 from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import memory_explained
 from dregcli.app.common.unfinished import Unfinished
+from dregcli.app.diagnosis.networks import check_networks
 from dregcli.app.diagnosis.subject import Subject, find_subject, learned
 from dregcli.app.diagnosis.variance_report import LogP, VarianceReport, keep_in_folder, keep_in_run
 from dregcli.app.diagnosis.variance_request import VarianceRequest
 from dregcli.app.planning.asked_pairs import ALL, AskedPair, asked_pairs
 from dregcli.app.planning.executing import with_threads
 from dregcli.app.planning.words import last_objective
-from dregcli.commands import command
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.diagnostics.references import directions_of, every_pair
 from dregcli.engine.diagnostics.replicates import ModelReplicates, Replicates, ToyReplicates
@@ -141,21 +141,6 @@ def _of_toy(request: VarianceRequest, listener: Listener) -> VarianceReport:
     return keep_in_folder(report, Path(request.out)) if request.out is not None else report
 
 
-def _check_networks(subject: Subject) -> None:
-    """Refuse a model of which a network has no parameter, such as one whose decoder is frozen.
-
-    Raises:
-        SpecError: the gradient of one of the two networks has no coordinate.
-    """
-    model = subject.model
-    parts = {"log p(x, z)": model.model_parameters(), "q": model.posterior_parameters()}
-    for what, parameters in parts.items():
-        if not parameters:
-            message = f"{what} of {subject.spec.model} depends on no parameter that is trained: there is no gradient."
-            hint = f"check its bias instead: {command('bias-check', subject.run.label)}"
-            raise SpecError([Fault("run", message)], where=str(subject.run.path), hint=hint)
-
-
 def _of_model(
     request: VarianceRequest, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
 ) -> VarianceReport:
@@ -164,7 +149,7 @@ def _of_model(
     directions = directions_of(asked, request.reference, lambda pair: not subject.model.faults(pair))
     if found := request.reference_faults(directions):
         raise SpecError(found, hint=_HINT)
-    _check_networks(subject)
+    check_networks(subject)
     _note_left_out(asked, request.ks, listener)
     randomness = Randomness(request.seed, subject.pixels.device)
     chunk = subject.execution.k_chunk

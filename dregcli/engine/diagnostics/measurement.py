@@ -19,6 +19,7 @@ from dregcli.engine.diagnostics.jackknife import (
 )
 from dregcli.engine.diagnostics.references import directions_of
 from dregcli.engine.diagnostics.replicates import Replicates
+from dregcli.engine.diagnostics.unlike_groups import product_of_means
 from dregcli.engine.diagnostics.variance_result import NAMES, GradientOf, Name
 from dregcli.engine.moments import GroupMoments
 from dregcli.engine.pairs import Pair
@@ -168,21 +169,9 @@ class Measurement:
         return dict(zip(NAMES, found, strict=True))
 
     def _squared_bias(self, i: int) -> Statistic:
-        """Return the squared difference from the target, mean over coordinates, from products of unlike groups.
-
-        The noise of two groups is independent, and has no part in the mean of their products.
-        """
-        sizes = self._moments.counts
+        """Return the squared difference from the target, mean over coordinates, without the noise's part."""
         apart = [self._moments.merged(i, [g])[1] - self._moments.merged(self._targets[i], [g])[1] for g in _ALL]
-        weighted = torch.stack([size * each for size, each in zip(sizes, apart, strict=True)])
-        products = (weighted @ weighted.mT / weighted.shape[1]).cpu().fill_diagonal_(0.0)
-
-        def mean(groups: Sequence[int]) -> float:
-            kept = [sizes[each] for each in groups]
-            pairs = sum(kept) ** 2 - sum(each**2 for each in kept)
-            return float(products[groups][:, groups].sum()) / pairs
-
-        return statistic_of_sets([mean(groups) for groups in leave_one_out(GROUPS)])
+        return product_of_means(apart, apart, self._moments.counts)
 
     def state(self) -> dict[str, Tensor]:
         """Return the arrays that a later process needs; directions follow from the moments."""

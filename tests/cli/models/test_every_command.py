@@ -270,6 +270,9 @@ def test_bias_check_and_variance(capsys, own) -> None:
     variance = _json(capsys, "variance", own.path, *words, "--reference-k", 64)
     networks = {each["network"] for each in variance["results"]}
     assert networks == {"encoder", "decoder"}
+    advice = _json(capsys, "advise", own.path, "--estimator", "dreg,stl", "--replicates", 20, "--budget", 0.1)
+    assert advice["advice"]["estimator"] == "dreg"
+    assert {each["estimator"]: each["biased"] for each in advice["pairs"]} == {"dreg": False, "stl": True}
 
 
 def test_a_model_of_categories_and_bits(capsys, store) -> None:

@@ -1,0 +1,165 @@
+"""The result of ``dreg advise``: what was measured, what is advised, and the command to type."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dregcli.app.diagnosis.advice import AtK, Choice
+from dregcli.app.diagnosis.advice_measured import Bounds, Candidate, Estimate, Ratio
+from dregcli.app.diagnosis.advise_request import AdviseRequest
+from dregcli.app.diagnosis.subject import Subject
+from dregcli.app.planning.words import short_words
+from dregcli.commands import command
+from dregcli.names import ModelName, RunStatus, Task
+from dregcli.specs.run import RunSpec
+from dregcli.store import layout
+from dregcli.store.run import Run
+
+
+@dataclass(frozen=True)
+class Other:
+    """The best pair of another objective.
+
+    Attributes:
+        best: the pair.
+        undecided: number of other pairs that the measurement cannot tell from it.
+    """
+
+    best: Candidate
+    undecided: int
+
+
+@dataclass(frozen=True)
+class AdviceReport:
+    """An advice.
+
+    Attributes:
+        run: the run of the model.
+        is_new: whether the model was trained for the advice.
+        checkpoint: step of the model's parameters.
+        spec: spec of the run.
+        choice: the pair to use.
+        k: the number of samples to use.
+        at: what the other numbers of samples would change.
+        bounds: bounds of validation examples.
+        others: the best pair of each other objective that was measured.
+        replicates: number of replicates at each K.
+        seed: seed of the measurement.
+        seconds: time of the measurement.
+        next: the command to type.
+        milliseconds: time of a step by the advised pair at the present K, timed in turn with the other K.
+    """
+
+    run: Run
+    is_new: bool
+    checkpoint: int
+    spec: RunSpec
+    choice: Choice
+    k: int
+    at: tuple[AtK, ...]
+    bounds: Bounds
+    others: tuple[Other, ...]
+    replicates: int
+    seed: int
+    seconds: float
+    next: str
+    milliseconds: Estimate | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report in the form of ``dreg advise --json``."""
+        use, bounds = self.choice.use, self.bounds
+        return {
+            "run": str(self.run.path),
+            "checkpoint": self.checkpoint,
+            "advice": {
+                "objective": use.objective,
+                "estimator": use.estimator,
+                "k": self.k,
+                "biased": self.choice.is_biased,
+                "undecided": [each.label for each in self.choice.undecided],
+                "biased_but_better": [each.label for each in self.choice.beyond],
+                "next": self.next,
+            },
+            "k": use.k,
+            "replicates": self.replicates,
+            "seed": self.seed,
+            "batch_size": self.spec.batch_size,
+            "pairs": [_pair(each, ratio) for each, ratio in self.choice.compared],
+            "other_k": [_at(each) for each in self.at],
+            "bounds": {
+                "n": len(bounds.elbo),
+                "curve": [{"k": k, "value": math.fsum(each) / len(each)} for k, each in bounds.by_k.items()],
+                "distance": vars(bounds.distance),
+                "ess": vars(bounds.ess),
+                "rise_per_doubling": _estimate(bounds.rise),
+                "khat": {"median": bounds.khat, "share_above_0.7": bounds.khat_high}
+                if bounds.khat_high is not None
+                else None,
+            },
+            "other_objectives": [_pair(each.best, None) for each in self.others],
+            "seconds": self.seconds,
+        }
+
+
+def _pair(each: Candidate, ratio: Ratio | None) -> dict[str, Any]:
+    return {
+        "objective": each.objective,
+        "estimator": each.estimator,
+        "biased": each.is_biased,
+        "promise": "unbiased" if each.promises else "biased",
+        "follows": each.follows,
+        "relative_bias": _estimate(each.relative_bias),
+        "variance": {"value": each.encoder.variance.value, "stderr": each.encoder.variance.stderr},
+        "squared_snr": _estimate(each.encoder.squared_snr),
+        "milliseconds": _estimate(each.milliseconds),
+        "per_second_to_advised": _ratio(ratio),
+        "refusal": each.refusal,
+    }
+
+
+def _at(each: AtK) -> dict[str, Any]:
+    return {
+        "k": each.k,
+        "gain": vars(each.gain),
+        "milliseconds": _estimate(each.milliseconds),
+        "cost_ratio": _ratio(each.cost),
+        "nats_per_millisecond": each.nats_per_millisecond,
+        "squared_snr_per_second_ratio": {network.value: _ratio(found) for network, found in each.speed.items()},
+        "slowdown": _ratio(each.slowdown),
+        "gain_of_steps_instead": _estimate(each.instead),
+        "pays": each.pays,
+    }
+
+
+def _estimate(found: Estimate | None) -> Mapping[str, float] | None:
+    return None if found is None else vars(found)
+
+
+def _ratio(found: Ratio | None) -> dict[str, float] | None:
+    return None if found is None else {"value": found.value, "stderr": found.error}
+
+
+def next_command(subject: Subject, request: AdviseRequest, use: Candidate, k: int) -> str:
+    """Return the command that trains as advised, ready to be pasted into a shell.
+
+    A run that is trained so already is prolonged. Otherwise its own spec is the config of the new run, so that data,
+    model and all other options stay as they were.
+    """
+    spec, run = subject.spec, subject.run
+    own = short_words(spec)
+    pair = ["--objective", use.objective, "--estimator", use.estimator, "--k", str(k)]
+    if request.run is None:
+        usual = type(spec).model_fields["dataset"].default
+        words = ["--dataset", spec.dataset or usual]
+        words += ["--task", spec.task.value] if spec.task is not Task.GENERATIVE else []
+        words += ["--model", spec.model] if spec.model != ModelName.VAE else []
+        return command("train", *words, *pair)
+    code = ["--model", request.code.model] if request.code.model else []
+    if (use.objective, use.estimator, k) == (own["objective"], own["estimator"], spec.k):
+        longer = ["--steps", str(2 * spec.steps)] if run.status() is RunStatus.COMPLETED else []
+        return command("train", "--resume", run.path, *longer, *code)
+    if spec.parent:
+        steps = ["--steps", str(spec.steps)]
+        return command("finetune-encoder", run.path.parent.parent / spec.parent.run, *pair, *steps, *code)
+    return command("train", "--config", run.path / layout.SPEC_FILE, *pair, *code)

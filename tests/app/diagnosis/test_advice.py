@@ -1,0 +1,245 @@
+"""The rules of an advice on made-up measurements: each with the case just on its other side."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from dregcli.app.diagnosis.advice import LEAST_NATS, choose, choose_k
+from dregcli.app.diagnosis.advice_measured import Bounds, Candidate, Estimate, Gradient, Ratio, better, cost_ratio
+from dregcli.engine.diagnostics.jackknife import Statistic
+from dregcli.names import Network
+
+WOBBLE = (-1.0, 1.0) * 5
+"""Ten groups: the jackknife's error of ``value * (1 + spread * WOBBLE)`` is 3 times the spread."""
+
+
+def stat(value: float, relative: float = 0.01, sign: float = 1.0) -> Statistic:
+    """A statistic whose jackknife error is ``relative`` of its value; equal signs move together."""
+    return Statistic(value, tuple(value * (1.0 + sign * relative / 3.0 * each) for each in WOBBLE))
+
+
+def pair(
+    label: str,
+    variance: float,
+    *,
+    error: float = 0.01,
+    cost: float = 10.0,
+    signal: float = 1.0,
+    bias: float = 0.0,
+    along: float | None = None,
+    promises: bool = True,
+    plain: int = 0,
+    k: int = 16,
+    decoder: float = 1.0,
+    refusal: str | None = None,
+) -> Candidate:
+    objective, _, estimator = label.partition("/")
+    return Candidate(
+        label=label,
+        objective=objective,
+        estimator=estimator,
+        k=k,
+        encoder=Gradient(stat(variance, error), stat(signal, sign=-1.0)),
+        decoder=Gradient(stat(decoder), stat(1.0)),
+        along=stat(1.0 if along is None else along),
+        squared_bias=stat(bias, 0.1),
+        target=stat(1.0),
+        promises=promises,
+        follows=None if promises else "iwae + rws",
+        cost=tuple(cost * (1.0 + 0.001 * each) for each in range(7)),
+        plainness=(plain,),
+        refusal=refusal,
+    )
+
+
+def used(*pairs: Candidate) -> str:
+    found = choose(pairs)
+    assert found is not None
+    return found.use.label
+
+
+def test_the_jackknife_of_a_made_up_statistic_is_what_it_says() -> None:
+    assert stat(5.0, 0.02).stderr == pytest.approx(0.1)
+
+
+def test_less_variance_a_second_wins_and_a_swapped_ratio_would_not() -> None:
+    quiet, loud = pair("iwae/a", 1.0), pair("iwae/b", 3.0)
+    found = better(quiet, loud)
+    assert found is not None
+    assert found.value == pytest.approx(3.0)  # a swapped ratio has 1 / 3
+    assert used(loud, quiet) == used(quiet, loud) == "iwae/a"
+    # Four times the time is more than a third of the noise is worth; twice the time is not.
+    assert used(replace(quiet, cost=pair("", 1.0, cost=40.0).cost), loud) == "iwae/b"
+    assert used(replace(quiet, cost=pair("", 1.0, cost=20.0).cost), loud) == "iwae/a"
+    assert cost_ratio(pair("", 1.0, cost=20.0), loud).value == pytest.approx(2.0)
+
+
+def test_common_noise_cancels_and_other_noise_does_not() -> None:
+    one, two = pair("iwae/a", 1.0, error=0.3), pair("iwae/b", 1.5, error=0.3)
+    together = better(one, two)
+    assert together is not None
+    assert together.stderr == pytest.approx(0.0, abs=1e-12)
+    apart = better(one, replace(two, encoder=Gradient(stat(1.5, 0.3, -1.0), stat(1.0))))
+    assert apart is not None
+    assert apart.stderr == pytest.approx(0.6, rel=0.05)
+
+
+@pytest.mark.parametrize(("error", "undecided"), [(0.1, False), (0.15, True)])
+def test_a_difference_below_two_errors_leaves_the_plainer_pair(error: float, undecided: bool) -> None:
+    # log 1.5 = 0.405: 4 errors of 0.1, but not of 0.2; the errors of both add up here.
+    best = pair("iwae/a", 1.0, error=error, plain=1)
+    other = replace(pair("iwae/b", 1.5, plain=0), encoder=Gradient(stat(1.5, error, -1.0), stat(1.0)))
+    found = choose([best, other])
+    assert found is not None
+    assert found.use.label == ("iwae/b" if undecided else "iwae/a")
+    assert [each.label for each in found.undecided] == (["iwae/a"] if undecided else [])
+
+
+def test_among_undecided_pairs_the_cheaper_one_wins_before_the_plainer_one() -> None:
+    # Equal signal a second: one is twice as fast and twice as noisy.
+    assert used(pair("iwae/a", 1.0, cost=20.0, plain=0), pair("iwae/b", 2.0, cost=10.0, plain=1)) == "iwae/b"
+    assert used(pair("iwae/a", 1.0, cost=10.2, plain=0), pair("iwae/b", 1.0, cost=10.0, plain=1)) == "iwae/a"
+    # A decided difference of a twentieth does not matter.
+    assert used(pair("iwae/a", 1.05, plain=0), pair("iwae/b", 1.0, plain=1)) == "iwae/a"
+    assert used(pair("iwae/a", 1.2, plain=0), pair("iwae/b", 1.0, plain=1)) == "iwae/b"
+
+
+def test_a_biased_pair_is_named_and_not_advised_while_an_unbiased_one_fits() -> None:
+    fair, biased = pair("iwae/fair", 10.0), pair("iwae/biased", 0.1, bias=4.0, along=2.0, promises=False)
+    found = choose([biased, fair])
+    assert found is not None
+    assert (found.use.label, found.is_biased) == ("iwae/fair", False)
+    assert [each.label for each in found.beyond] == ["iwae/biased"]
+    # Signal is the part along the objective's own gradient: (2 / 1)^2 * (10 / 0.1).
+    ratio = dict(zip([each.label for each, _ in found.compared], [ratio for _, ratio in found.compared], strict=True))
+    assert ratio["iwae/biased"] is not None
+    assert ratio["iwae/biased"].value == pytest.approx(400.0)
+    size = biased.relative_bias
+    assert size is not None
+    assert size.value == pytest.approx(2.0)
+    # A worse one is not named; alone it is advised, and says that it is biased.
+    weak = choose([replace(biased, along=stat(0.01)), fair])
+    assert weak is not None
+    assert not weak.beyond
+    alone = choose([biased, replace(fair, refusal="has no path")])
+    assert alone is not None
+    assert (alone.use.label, alone.is_biased) == ("iwae/biased", True)
+
+
+def test_a_broken_promise_counts_as_a_bias() -> None:
+    wrong = pair("iwae/wrong", 0.1, bias=0.5)
+    assert wrong.is_suspect
+    assert used(wrong, pair("iwae/fair", 10.0)) == "iwae/fair"
+    within_noise = replace(wrong, squared_bias=stat(0.5, 0.25))
+    too_small = replace(wrong, squared_bias=stat(0.005, 0.1))
+    for innocent in (within_noise, too_small):
+        assert not innocent.is_biased
+        assert used(innocent, pair("iwae/fair", 10.0)) == "iwae/wrong"
+
+
+def test_a_lost_signal_hides_only_what_needs_it() -> None:
+    lost = {"signal": stat(0.01, 3.0), "variance": stat(1.0)}
+    one = replace(pair("iwae/a", 1.0), encoder=Gradient(**lost), along=stat(0.01, 3.0), target=stat(0.01, 3.0))
+    two = replace(one, label="iwae/b", encoder=Gradient(stat(4.0), stat(0.01, 3.0)))
+    found = better(one, two)
+    assert found is not None, "the expectation of unbiased pairs cancels"
+    assert found.value == pytest.approx(4.0)
+    assert better(replace(one, promises=False), two) is None
+    assert one.relative_bias is None
+    assert choose([replace(one, promises=False), two]) is not None
+
+
+def test_a_gradient_without_noise_or_of_zero() -> None:
+    exact, still = pair("iwae/exact", 0.0), pair("iwae/zero", 0.0, signal=0.0)
+    assert used(pair("iwae/a", 1.0), exact, still) == "iwae/exact"
+    assert choose([still]) is None
+    assert choose([pair("iwae/a", 1.0, refusal="has no path")]) is None
+
+
+# The number of samples
+
+
+def bounds(*, high: float, low: float, rise: float | None) -> Bounds:
+    """Bounds of 100 examples at K = 4, 16 and 64 with these gains, and an error of a hundredth of a nat each."""
+    at = {4: -low, 16: 0.0, 64: high}
+    noise = [0.1 * (-1) ** i for i in range(100)]
+    by_k = {k: [value + (0.0 if k == 16 else each) for each in noise] for k, value in at.items()}
+    return Bounds(by_k, [-1.0] * 100, Estimate(4.0, 0.1), 0.4, 0.1, None if rise is None else Estimate(rise, 0.01))
+
+
+def at(k: int, *, cost: float, variance: float = 1.0, decoder: float = 1.0) -> Candidate:
+    return pair("iwae/a", variance, cost=cost, k=k, decoder=decoder)
+
+
+def advised(
+    high: float, low: float, rise: float | None, costs: tuple[float, float] = (20.0, 5.0), noise: float = 1.0
+) -> int:
+    """The K advised at K = 16, where steps take 10 ms; ``noise`` is what the variances at other K are times."""
+    others = [at(k, cost=cost, variance=noise, decoder=noise) for k, cost in zip((64, 4), costs, strict=True)]
+    return choose_k(at(16, cost=10.0), others, bounds(high=high, low=low, rise=rise))[0]
+
+
+def test_more_samples_pay_if_they_gain_more_than_the_steps_in_their_place() -> None:
+    # Twice the time: one doubling of the steps.
+    assert advised(0.3, 1.0, 0.2) == 64
+    assert advised(0.3, 1.0, 0.4) == 16
+    assert advised(0.3, 1.0, 0.29) == 16, "a gain of one error is not decided"
+    assert advised(0.3, 1.0, 0.2, costs=(40.0, 5.0)) == 16, "two doublings"
+    assert advised(0.3, 1.0, 0.2, noise=2.0) == 16, "half the signal a step, in twice the time"
+    assert advised(0.3, 1.0, 0.4, noise=0.5) == 64, "and twice the signal makes up for the time"
+    assert advised(0.3, 1.0, -0.5) == 64, "a bound that falls buys nothing, and costs nothing"
+    assert advised(LEAST_NATS - 0.01, 1.0, 0.0) == 16
+
+
+def test_fewer_samples_pay_if_the_steps_gain_more_than_the_bound_loses() -> None:
+    assert advised(0.05, 0.2, 0.3) == 4
+    assert advised(0.05, 0.2, 0.1) == 16
+    assert advised(0.05, 0.2, 0.3, costs=(20.0, 9.9)) == 16, "no time is gained"
+
+
+def test_without_an_earlier_checkpoint_only_what_is_free_is_advised() -> None:
+    assert advised(0.3, 1.0, None) == 16
+    assert advised(0.3, 1.0, None, costs=(10.5, 9.0)) == 64
+    assert advised(0.05, 0.05, None) == 4
+    assert advised(0.05, LEAST_NATS + 0.01, None) == 16
+    _, (_, high) = choose_k(
+        at(16, cost=10.0), [at(64, cost=40.0), at(4, cost=5.0)], bounds(high=0.3, low=1.0, rise=None)
+    )
+    assert high.pays_below is not None
+    assert high.pays_below.value == pytest.approx(0.15)  # 0.3 nats for two doublings
+
+
+def test_what_another_k_would_change_has_its_numbers() -> None:
+    others = [at(64, cost=20.0, decoder=0.5), at(4, cost=5.0)]
+    _, found = choose_k(at(16, cost=10.0), others, bounds(high=0.3, low=1.0, rise=0.2))
+    low, high = found
+    assert (low.k, high.k) == (4, 64)
+    assert high.gain.value == pytest.approx(0.3)
+    assert high.gain.stderr == pytest.approx(0.01, rel=0.01)
+    assert high.cost.value == pytest.approx(2.0)
+    assert high.nats_per_millisecond == pytest.approx(0.3 / 10.0, rel=0.01)  # 10 ms more
+    assert low.nats_per_millisecond == pytest.approx(1.0 / 5.0, rel=0.01)
+    encoder, decoder = (high.speed[network] for network in (Network.ENCODER, Network.DECODER))
+    assert encoder is not None
+    assert decoder is not None
+    assert (encoder.value, decoder.value) == (pytest.approx(0.5), pytest.approx(1.0))
+    assert high.slowdown.value == pytest.approx(2.0)  # the decoder's noise is halved, not the encoder's
+    assert high.instead is not None
+    assert low.instead is not None
+    assert (high.instead.value, low.instead.value) == (pytest.approx(0.2), pytest.approx(-0.2))
+
+
+def test_a_pair_that_cannot_be_trained_with_more_samples_stays() -> None:
+    more = replace(at(64, cost=11.0), refusal="groups do not divide K")
+    assert choose_k(at(16, cost=10.0), [more], bounds(high=0.5, low=1.0, rise=0.0))[0] == 16
+
+
+def test_ratios() -> None:
+    ratio = Ratio(math.log(2.0), 0.1)
+    assert ratio.is_larger
+    assert not ratio.inverse.is_larger
+    assert not Ratio(math.log(2.0), 0.4).is_larger
+    assert not Ratio(math.log(1.05), 0.001).is_larger
+    assert (ratio * ratio).stderr == pytest.approx(0.1 * math.sqrt(2.0))
+    assert Ratio(1e4, 0.0).value == math.inf
