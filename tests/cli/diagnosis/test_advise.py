@@ -119,7 +119,7 @@ def test_discrete_latents_get_a_pair_without_a_path(capsys, ready) -> None:
     ],
 )
 def test_refusals(capsys, trained: Run, arguments: tuple[object, ...], fault: str) -> None:
-    said = _advise(capsys, trained.path, *QUICK, *arguments)
+    said = _advise(capsys, trained.path, *arguments)
     assert said.code >= 2
     assert fault in said.err
     assert "Traceback" not in said.err
