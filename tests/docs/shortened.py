@@ -27,7 +27,7 @@ AT_MOST = {
     "check-model": {"--max-seconds": 1},
     "bias-check": {"--max-batches": 48, "--examples": 2},
     "variance": {"--replicates": 20, "--reference-k": 64, "--examples": 2},
-    "advise": {"--replicates": 20, "--budget": 1},
+    "advise": {"--replicates": 20, "--budget": 0.1},
     "eval": {"--n": 8, "--steps": 5, "--repeats": 10},
     "sample": {"--n": 64},
     "runs": {"--replay": STEPS},
