@@ -38,7 +38,9 @@ def rounds_in_blocks(device: torch.device | str) -> bool:
 
 @cache
 def _cpu_multiplies_bfloat16() -> bool:
-    return bool(cast("Any", torch.cpu).get_capabilities().get("avx512_bf16", False))
+    # The oldest torch that dreg takes cannot tell.
+    capabilities = getattr(torch.cpu, "get_capabilities", dict[str, Any])()
+    return bool(capabilities.get("avx512_bf16", False))
 
 
 @cache

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dregcli.columns import DECAY
+from dregcli.engine.device import using_threads
 from dregcli.engine.moments import RunningMoments
 from dregcli.engine.network_moments import STEPS_AT_ONCE, NetworkMoments
 from dregcli.engine.outer import OuterProducts, Stacked, dense, linear_nodes
@@ -47,6 +48,13 @@ def _one_by_one(steps: list[Stacked], window: int) -> tuple[RunningMoments, Runn
         if i >= window:
             windowed.add(dense(each))
     return moving, windowed
+
+
+@pytest.fixture(autouse=True, params=[1, 3])
+def _threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Blocks of coordinates, whose order does not matter, are shared by threads."""
+    with using_threads(request.param):
+        yield
 
 
 @pytest.mark.parametrize("count", [2, STEPS_AT_ONCE, 2 * STEPS_AT_ONCE + 3])

@@ -18,25 +18,11 @@ from dregcli.store.run import Run
 
 
 @dataclass(frozen=True)
-class Other:
-    """The best pair of another objective.
-
-    Attributes:
-        best: the pair.
-        undecided: number of other pairs that the measurement cannot tell from it.
-    """
-
-    best: Candidate
-    undecided: int
-
-
-@dataclass(frozen=True)
 class AdviceReport:
     """An advice.
 
     Attributes:
         run: the run of the model.
-        is_new: whether the model was trained for the advice.
         checkpoint: step of the model's parameters.
         spec: spec of the run.
         choice: the pair to use.
@@ -52,14 +38,13 @@ class AdviceReport:
     """
 
     run: Run
-    is_new: bool
     checkpoint: int
     spec: RunSpec
     choice: Choice
     k: int
     at: tuple[AtK, ...]
     bounds: Bounds
-    others: tuple[Other, ...]
+    others: tuple[Candidate, ...]
     replicates: int
     seed: int
     seconds: float
@@ -97,7 +82,7 @@ class AdviceReport:
                 if bounds.khat_high is not None
                 else None,
             },
-            "other_objectives": [_pair(each.best, None) for each in self.others],
+            "other_objectives": [_pair(each, None) for each in self.others],
             "seconds": self.seconds,
         }
 

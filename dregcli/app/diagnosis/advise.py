@@ -11,7 +11,7 @@ from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import memory_explained
 from dregcli.app.diagnosis.advice import AtK, choose, choose_k
 from dregcli.app.diagnosis.advice_measured import Bounds, Candidate, Gradient
-from dregcli.app.diagnosis.advice_report import AdviceReport, Other, next_command
+from dregcli.app.diagnosis.advice_report import AdviceReport, next_command
 from dregcli.app.diagnosis.advise_bounds import measure_bounds
 from dregcli.app.diagnosis.advise_request import MOST_MEMORY, AdviseRequest
 from dregcli.app.diagnosis.advise_steps import ROUNDS, refusal_of, spec_of_training, time_steps, trainer_of
@@ -135,7 +135,6 @@ class _Session:
         objectives = [each for pairs in others if (each := self._best_of(pairs, replicates // OTHER_SHARE))]
         return AdviceReport(
             run=self._subject.run,
-            is_new=self._request.run is None,
             checkpoint=self._subject.checkpoint,
             spec=self._subject.spec,
             choice=choice,
@@ -281,12 +280,12 @@ class _Session:
         present = replace(present, cost=costs[0] or ())
         return present, *choose_k(present, others, bounds)
 
-    def _best_of(self, pairs: Sequence[Pair], replicates: int) -> Other | None:
+    def _best_of(self, pairs: Sequence[Pair], replicates: int) -> Candidate | None:
         """Return the best pair of another objective, by the signal and the noise of a step."""
         found = self._study(pairs, self._k, max(FEWEST_REPLICATES, replicates))
         candidates = [candidate_of(pair, found.encoder[pair], found.decoder[pair], self._k) for pair in pairs]
         choice = choose(candidates)
-        return None if choice is None else Other(choice.use, len(choice.undecided))
+        return choice and choice.use
 
 
 def candidate_of(

@@ -82,7 +82,7 @@ def others(report: AdviceReport) -> list[str]:
     """Name the best pair of each other objective, and how far they can be compared."""
     if not report.others:
         return []
-    found = ", ".join(f"{each.best.label} {_snr(each.best)}" for each in report.others)
+    found = ", ".join(f"{each.label} {_snr(each)}" for each in report.others)
     return [f"Other objectives ascend other bounds, which SNR² does not rank; the best pair of each: {found}."]
 
 

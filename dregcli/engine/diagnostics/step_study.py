@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from dregcli.engine.diagnostics.jackknife import Statistic, leave_one_out, mean_of_groups, statistic_of_sets
+from dregcli.engine.diagnostics.jackknife import Statistic, leave_one_out, statistic_of_sets
 from dregcli.engine.diagnostics.measurement import GROUPS
 from dregcli.engine.diagnostics.references import direction_of
 from dregcli.engine.diagnostics.replicates import Replicates
@@ -53,14 +53,10 @@ class Found:
     Attributes:
         encoder: for each pair, the numbers of the posterior's gradient.
         decoder: for each pair, the numbers of the model's gradient, which most pairs of an objective share.
-        ess: effective sample size, mean over examples.
-        bound: the IWAE bound, nats per example.
     """
 
     encoder: dict[Pair, Numbers]
     decoder: dict[Pair, Numbers]
-    ess: Statistic
-    bound: Statistic
 
 
 class StepStudy:
@@ -82,8 +78,6 @@ class StepStudy:
         self._networks = [each for each in (Network.ENCODER, Network.DECODER) if each in source.networks]
         self._moments = {network: GroupMoments(GROUPS) for network in self._networks}
         self._chosen: dict[Network, Tensor | None] = {}
-        self._ess: list[Tensor] = []
-        self._bound: list[Tensor] = []
         self.drawn = 0
 
     @property
@@ -109,8 +103,6 @@ class StepStudy:
             if network is Network.ENCODER:
                 self._require_finite(vectors)
             self._moments[network].add(group, vectors)
-        self._ess.append(drawn.ess.cpu())
-        self._bound.append(drawn.bound.cpu())
         self.drawn += 1
 
     def _some(self, network: Network, vectors: Tensor) -> Tensor:
@@ -133,11 +125,6 @@ class StepStudy:
 
     def found(self) -> Found:
         """Return the results of all draws."""
-        group = torch.arange(self._draws) * GROUPS // self._draws
-        ess, bound = (
-            mean_of_groups(torch.stack([each.mean() for each in values]), group, range(GROUPS))
-            for values in (self._ess, self._bound)
-        )
         target = self._pairs.index(self._target)
         encoder = {pair: self._numbers(Network.ENCODER, i, target) for i, pair in enumerate(self._asked)}
         decoder: dict[Pair, Numbers] = {}
@@ -145,7 +132,7 @@ class StepStudy:
             # All pairs are of one objective, so that there is one sequence.
             shared = self._numbers(Network.DECODER, 0, 0)
             decoder = dict.fromkeys(self._asked, shared)
-        return Found(encoder, decoder, ess, bound)
+        return Found(encoder, decoder)
 
     def _numbers(self, network: Network, i: int, target: int) -> Numbers:
         moments = self._moments[network]

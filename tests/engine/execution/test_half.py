@@ -8,7 +8,8 @@ from dregcli.engine import half
 from dregcli.engine.device import using_threads
 from dregcli.engine.half import HalfRows, RoundedRows, half_rows
 from dregcli.engine.models.networks import layer_of
-from dregcli.engine.rows import PLAIN_ROWS
+from dregcli.engine.rows import PLAIN_ROWS, Rows
+from dregcli.engine.value_rows import ValueRows
 from dregcli.names import Precision
 from tests.support.dense import GivenNoise
 from tests.support.exact import MODELS, small_batch, small_structured, small_vae
@@ -130,6 +131,26 @@ def test_a_first_pass_takes_them_block_by_block_with_any_number_of_threads(threa
         whole = model.log_joint(pixels, batch.fixed.posterior.rsample(noise), RoundedRows())
     assert off(found, (whole - batch.fixed.posterior.log_prob_at(noise)).double()) < 1e-6
     assert off(exactly, (whole - batch.fixed.posterior.log_prob_at(noise)).double()) > 1e-6
+
+
+@torch.no_grad()
+def test_rounded_outputs_of_certain_pixels_cost_nothing(monkeypatch) -> None:
+    """The errors are those of rounded inputs. The twin sums pixel times logit exactly, apart from the rest."""
+    model = LARGE["large"]().float()
+    model.decoder[-1].weight.mul_(30.0)
+    noise = torch.randn(64, 4, 8, generator=torch.Generator().manual_seed(1))
+    z = noise[:1].expand(64, -1, -1) + 0.02 * noise.roll(1, 0)
+    pixels = (model.mean_pixels(torch.zeros(4, 64), (z[:1],))[0] > 0.5).float()
+
+    def error(rows: Rows) -> float:
+        found = model.log_joint(pixels, (z,), rows) - model.log_joint(pixels, (z,), PLAIN_ROWS)
+        return float((found - found.mean(dim=0)).std())
+
+    monkeypatch.setattr(half, "has_bfloat16_products", lambda _: False)
+    inputs_alone = error(HalfRows())
+    assert error(RoundedRows()) < 2.0 * inputs_alone
+    monkeypatch.setattr(RoundedRows, "_value", ValueRows._value)
+    assert error(RoundedRows()) > 2.0 * inputs_alone
 
 
 @torch.no_grad()
