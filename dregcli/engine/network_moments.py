@@ -11,7 +11,7 @@ from dregcli.engine.moments import RunningMoments, blocks
 from dregcli.engine.outer import OuterProducts, Stacked
 from dregcli.engine.worker_threads import each_in_threads
 
-STEPS_AT_ONCE = 8
+STEPS_AT_ONCE = 16
 """Most steps whose gradients wait. Moments of ten pairs are far larger than a cache, and each time they are changed,
 they come from main memory and go back to it."""
 

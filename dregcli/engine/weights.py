@@ -34,10 +34,11 @@ def effective_sample_size(log_w: Tensor) -> Tensor:
 
 
 def leave_one_out_logsumexp(x: Tensor) -> Tensor:
-    """Return log sum_{j != k} exp(x_j) for every k, in O(K) and without a subtraction.
+    """Return log sum_{j != k} exp(x_j) for every k, in O(K).
 
-    Subtracting a term from the sum of all would give 0 in floats as soon as this term dominates. Here each result is
-    the sum of the terms before k and the terms after k, so all results are equally exact.
+    A term is subtracted from the sum of all only where it is not the largest one: then at least half of the sum is
+    left, and no digits are lost. Without the largest term, which may leave nothing in floats, the sum is computed
+    separately. So all results are equally exact.
 
     Args:
         x: shape (K, ...).
@@ -45,10 +46,10 @@ def leave_one_out_logsumexp(x: Tensor) -> Tensor:
     Returns:
         Shape (K, ...); -inf if no term is left.
     """
-    nothing = torch.full_like(x[:1], -math.inf)
-    before = torch.cat([nothing, torch.logcumsumexp(x[:-1], dim=0)])
-    after = torch.cat([torch.logcumsumexp(x[1:].flip(0), dim=0).flip(0), nothing])
-    return torch.logaddexp(before, after)
+    most, centre = x.argmax(dim=0, keepdim=True), largest(x)
+    rest = torch.logsumexp(x.scatter(0, most, -math.inf), dim=0, keepdim=True)
+    terms = (x - centre).exp_()
+    return (terms.sum(dim=0) - terms).log_().add_(centre).scatter_(0, most, rest)
 
 
 def left_out_variance(log_w: Tensor) -> Tensor:
@@ -64,11 +65,7 @@ def left_out_variance(log_w: Tensor) -> Tensor:
     k = log_w.shape[0]
     if k == 1:
         return torch.full_like(log_w[0], math.nan)
-    log_w = log_w - largest(log_w)
-    w, most = log_w.exp(), log_w.argmax(dim=0, keepdim=True)
-    # Subtracting any weight except the largest loses no digits; the sum without the largest is computed separately.
-    rest = torch.logsumexp(log_w.scatter(0, most, -math.inf), dim=0, keepdim=True)
-    without = (w.sum(dim=0) - w).log().scatter(0, most, rest)
+    without = leave_one_out_logsumexp(log_w - largest(log_w))
     return (without - without.mean(dim=0)).square().sum(dim=0) * ((k - 1) / k)
 
 

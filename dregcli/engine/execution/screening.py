@@ -15,6 +15,9 @@ CORRECTION_RATE = 1.0 / 64.0
 """The share of examples whose log-weights are computed exactly, to correct the other examples in expectation. On
 MNIST, 1/32 and 1/64 both added 0.1 % to the encoder gradient's variance, and 1/64 costs half."""
 
+_AT_ONCE = 2**18
+"""Weights that are compared at once: 2 MiB."""
+
 
 def correction_capacity(examples: int) -> int:
     """Return a number of examples of a batch that the chosen ones exceed once in 500 batches or less.
@@ -40,22 +43,23 @@ def keep_probabilities(arrays: Iterable[Tensor], inflation: float) -> Tensor:
         Shape (K, B), between ``LEAST_PROBABILITY`` and 1; 0 without any array, since then no row is needed.
     """
     given = list(arrays)
-    single = [each for array in given for each in array]
-    if not single:
-        return given[0].new_zeros(given[0].shape[1:])
-    # One array after the other: at the largest K these arrays take most of the memory.
-    wanted = _wanted(single[0], inflation)
-    for each in single[1:]:
-        torch.maximum(wanted, _wanted(each, inflation), out=wanted)
+    shape = given[0].shape[1:]
+    # At the largest K these arrays take most of the memory, so that few of them are copied at once.
+    size = max(1, _AT_ONCE // math.prod(shape))
+    found = (_wanted(each, inflation) for array in given for each in torch.split(array, size) if len(each))
+    if (wanted := next(found, None)) is None:
+        return given[0].new_zeros(shape)
+    for each in found:
+        torch.maximum(wanted, each, out=wanted)
     return wanted.clamp_(LEAST_PROBABILITY, 1.0)
 
 
-def _wanted(array: Tensor, inflation: float) -> Tensor:
-    """Return |a_k| / tau of one array, (K, B)."""
-    size = array.abs()
-    threshold = size.square().sum(dim=0).mul_(inflation).div_(size.sum(dim=0))
+def _wanted(arrays: Tensor, inflation: float) -> Tensor:
+    """Return the largest |a_k| / tau of several arrays (A, K, B); shape (K, B)."""
+    size = arrays.abs()
+    threshold = size.square().sum(dim=1, keepdim=True).mul_(inflation).div_(size.sum(dim=1, keepdim=True))
     # If all weights of an array are 0, this is 0 / 0; such an array keeps no row.
-    return size.div_(threshold).nan_to_num_(nan=0.0)
+    return size.div_(threshold).nan_to_num_(nan=0.0).amax(dim=0)
 
 
 def mixed_log_weights(approximate: Tensor, k: Tensor, b: Tensor, exact: Tensor, inverse: Tensor) -> Tensor:
