@@ -70,6 +70,7 @@ def test_what_the_form_does_not_show(tmp_path: Path) -> None:
         (TRAINING, '"rws/reparam"', '"dreg,stl"', 'estimator = "dreg,stl"', "several values are a list of texts"),
         (TRAINING, 'y = "variance"', 'y = "variants"', 'y = "variants"', "must be one of bound-train"),
         (TRAINING, 'x = "k"', 'x = "z"', 'x = "z"', "must be step, or a setting of the runs"),
+        (TRAINING, 'x = "k"', 'x = "estimator.alhpa"', 'x = "estimator.alhpa"', "is no number in any run"),
         (TRAINING, 'y = "bound-valid"', 'y = "bound-test"', 'y = "bound-test"', "at the end of training only"),
         (TRAINING, 'track_estimators = "reparam,dreg"\n', "", 'y = "variance"', "write track_estimators"),
         (TRAINING, 'read = "eye"', 'read = "eye"\nof = "slope"', 'of = "slope"', "on the toy only"),
@@ -109,8 +110,9 @@ def test_names_and_files(tmp_path: Path) -> None:
         paper_path("tucker2018-toi")
     with pytest.raises(UsageError, match="cannot be read"):
         find_paper(str(tmp_path / "none.toml"))
-    with pytest.raises(UsageError, match="not valid TOML"):
-        find_paper(written(tmp_path, "title = "))
+    for text in ("title = ", f"title = {'9' * 5000}", f"title = {'[' * 5000}"):
+        with pytest.raises(UsageError, match="not valid TOML"):
+            find_paper(written(tmp_path, text))
     assert find_paper(written(tmp_path, TRAINING)).name == "my"
 
 

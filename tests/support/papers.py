@@ -42,6 +42,9 @@ y = "variance"
 y = "log-likelihood"
 x = "k"
 
+[[figure]]
+y = "snr"
+
 [[published]]
 y = "log-likelihood"
 at = { objective = "iwae", k = 2 }

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from dregcli.app.papers.kind import Asked, PaperRequest, Scaled
 from dregcli.app.papers.kinds import kind_of
-from dregcli.errors import Fault, SpecError
-from dregcli.specs.papers.named import paper_path
+from dregcli.errors import Fault, SpecError, UsageError
+from dregcli.specs.papers.named import paper_names, paper_path
 from dregcli.specs.papers.read import PaperFile, read_paper
 
 _HINT = "every option is shown by: dreg paper run --help"
@@ -15,10 +15,13 @@ def find_paper(word: str) -> PaperFile:
     """Read an experiment by its name, or a user's own file.
 
     Raises:
-        UsageError: there is no such experiment, or the file cannot be read.
+        UsageError: there is no such experiment, the file cannot be read, or it has the name of another experiment.
         SpecError: all faults of the file, each with its line.
     """
     file = read_paper(paper_path(word))
+    if file.name in paper_names() and file.text != paper_path(file.name).read_text(encoding="utf-8"):
+        what = f"'{file.name}' is the name of an experiment that dreg brings along, and results would be mixed up."
+        raise UsageError(what, where=str(file.path), hint=f"rename your file, for example to my-{file.path.name}")
     if faults := kind_of(file.paper).faults(file.paper):
         raise file.error(faults)
     return file

@@ -1,11 +1,11 @@
-"""Write the results of an experiment for a repository: one small JSON file, the figure, and a page."""
+"""Write the results of an experiment for a repository: a small JSON file, the figure, a page, a user's own file."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from dregcli.app.common.listener import Listener
-from dregcli.app.papers.kind import Asked, Results
+from dregcli.app.papers.kind import Asked, Made, Results
 from dregcli.app.papers.kinds import kind_of
 from dregcli.app.papers.run import figure_of, results_as_json
 from dregcli.app.papers.scaling import in_a_sentence
@@ -41,24 +41,34 @@ def export_paper(asked: Asked, folder: Path, listener: Listener) -> Exported:
     results = kind_of(asked.paper).results(asked)
     if results.made is None:
         what = f"There are no results of '{asked.request.word}' yet."
-        raise RunNotFound(what, where=str(asked.runs_dir), hint=command_of(asked))
+        raise RunNotFound(what, where=str(asked.runs_dir), hint=_command_of(asked, asked.request.word))
     if results.missing:
         listener.warn(f"{results.missing}: the table says so; the same command again writes all of it")
     make_folders(LOCAL, folder)
-    content = json.dumps({**results_as_json(asked, results), "command": command_of(asked)}, indent=1, allow_nan=False)
+    content = {**results_as_json(asked, results), "command": _for_others(asked)}
     drawn = figure_of(asked, results)
-    contents = {".json": content.encode() + b"\n", ".md": page(asked, results, drawn).encode()}
+    contents = {
+        ".json": json.dumps(content, indent=1, allow_nan=False).encode() + b"\n",
+        ".md": page(asked, results, drawn).encode(),
+    }
     contents |= {".png": drawn.render(".png")} if drawn else {}
     files = {folder / f"{asked.stem}{suffix}": each for suffix, each in contents.items()}
+    if asked.file.is_own:  # without its file nobody else could run the command
+        files[folder / asked.file.path.name] = asked.file.text.encode()
     for path, each in files.items():
         write_aside(LOCAL, path, each)
     return Exported(tuple(files), results.missing)
 
 
-def command_of(asked: Asked) -> str:
-    """Return the command that runs an experiment, for a page: without places of this machine."""
-    scale = [] if asked.request.scale == 1.0 else ["--scale", f"{asked.request.scale:g}"]
-    return shell_command(["dreg", "paper", "run", asked.request.word, *scale])
+def _command_of(asked: Asked, word: str) -> str:
+    """Return the command that runs an experiment, whose name or file is ``word``."""
+    scale = [] if asked.request.scale == 1.0 else ["--scale", str(asked.request.scale)]
+    return shell_command(["dreg", "paper", "run", word, *scale])
+
+
+def _for_others(asked: Asked) -> str:
+    """Return the command without places of this machine; a user's own file lies beside the page."""
+    return _command_of(asked, asked.file.path.name if asked.file.is_own else asked.file.name)
 
 
 def page(asked: Asked, results: Results, drawn: Drawn | None) -> str:
@@ -72,8 +82,8 @@ def page(asked: Asked, results: Results, drawn: Drawn | None) -> str:
         *([in_a_sentence(asked.scaled, asked.request.scale)] if asked.is_shorter else []),
         *([f"**Not complete: {results.missing}.**"] if results.missing else []),
         # The mark tells the tests of dreg's own pages not to run the command.
-        f"<!-- not run: takes {_hours(made.hours)} -->\n```sh\n{command_of(asked)}\n```",
-        f"dreg {listed(made.versions)} on {listed(made.processors)}: {_hours(made.hours)}; {made.length}.",
+        f"<!-- not run: takes {_hours(made)} -->\n```sh\n{_for_others(asked)}\n```",
+        f"dreg {listed(made.versions)} on {listed(made.processors)}: {_hours(made)}; {made.length}.",
         *([f"In what our runs differ: {' '.join(paper.ours)}"] if paper.ours else []),
         *([f"![{drawn.alt}]({asked.stem}.png)"] if drawn else []),
         *([_table(differences_table(results.compared))] if results.compared else [NO_NUMBERS]),
@@ -82,8 +92,9 @@ def page(asked: Asked, results: Results, drawn: Drawn | None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _hours(hours: float) -> str:
-    return f"{hours:.1f} hours of work" if hours >= 0.1 else f"{60.0 * hours:.1f} minutes of work"
+def _hours(made: Made) -> str:
+    time = f"{made.hours:.1f} hours" if made.hours >= 0.1 else f"{60.0 * made.hours:.1f} minutes"
+    return f"{time} of {made.hours_of}"
 
 
 def _table(table: Table) -> str:

@@ -113,7 +113,7 @@ class Asked:
     @property
     def stem(self) -> str:
         """Stem of the names of its files."""
-        return self.file.name if self.request.scale == 1.0 else f"{self.file.name}-scale{self.request.scale:g}"
+        return self.file.name if self.request.scale == 1.0 else f"{self.file.name}-scale{self.request.scale}"
 
 
 @dataclass(frozen=True)
@@ -161,13 +161,15 @@ class Made:
     Attributes:
         versions: versions of dreg.
         processors: processors, and GPUs where they were used.
-        hours: time of the work, hours.
+        hours: hours of what ``hours_of`` says.
+        hours_of: what took these hours: all work, or the training steps alone, without evaluations.
         length: seeds and steps, in words.
     """
 
     versions: tuple[str, ...]
     processors: tuple[str, ...]
     hours: float
+    hours_of: str
     length: str
 
 

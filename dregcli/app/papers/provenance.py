@@ -6,16 +6,17 @@ from typing import Any, cast
 from dregcli.app.papers.kind import Made
 
 
-def made_by(environments: Sequence[Mapping[str, Any]], hours: float, length: str) -> Made:
+def made_by(environments: Sequence[Mapping[str, Any]], hours: float, hours_of: str, length: str) -> Made:
     """Return how results came about.
 
     Args:
         environments: the environments of all pieces of work, as runs keep them.
-        hours: time of the work.
+        hours: hours of what ``hours_of`` says.
+        hours_of: what took these hours.
         length: seeds and steps in words.
     """
     versions = [str(_in(each, "packages", "dreg") or "unknown") for each in environments]
-    return Made(_each(versions), _each([_processor(each) for each in environments]), hours, length)
+    return Made(_each(versions), _each([_processor(each) for each in environments]), hours, hours_of, length)
 
 
 def _processor(environment: Mapping[str, Any]) -> str:

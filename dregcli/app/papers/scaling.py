@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 from dregcli.app.papers.kind import Change, Scaled
 from dregcli.app.papers.shares import fewer_samples, fewer_seeds, whole
+from dregcli.app.papers.study_file import pairs_in
 from dregcli.engine.optimisation import parse_schedule
 from dregcli.engine.words import parse_scheduled, short_word
 from dregcli.errors import SpecError
@@ -23,8 +24,9 @@ validation takes as long in a short run as in a long one."""
 
 
 SEEDS: Final = "seeds"
+_EVALUATION: Final = "samples of the evaluation"
 
-_MAIN: Final = ("steps", "epochs", "K", SEEDS)
+_MAIN: Final = ("steps", "epochs", "K", SEEDS, _EVALUATION)
 """Names of changes that a reader of a result must know."""
 
 
@@ -37,7 +39,7 @@ def shorter_study(paper: Paper, experiment: Training, share: float) -> Scaled:
         share: more than 0 and less than 1.
     """
     tables = [{**experiment.options, **each} for each in experiment.runs]
-    ks = fewer_samples([k for each in tables for k in _numbers(each, "k")], share, multiple=paper.scale.k_multiple)
+    ks = fewer_samples(_least(tables), share, multiple=paper.scale.k_multiple)
     shorter = _Shorter(share, ks)
     runs = [shorter.table(each) for each in tables]
     seeds = experiment.seed_list
@@ -47,19 +49,30 @@ def shorter_study(paper: Paper, experiment: Training, share: float) -> Scaled:
     evaluation = experiment.evaluation
     if evaluation is not None:
         k = min(evaluation.k, whole(evaluation.k, share, least=max(ks.values(), default=2)))
-        shorter.changed("samples of the evaluation", f"{evaluation.k:,}", f"{k:,}")
+        shorter.changed(_EVALUATION, f"{evaluation.k:,}", f"{k:,}")
         evaluation = Evaluation(split=evaluation.split, k=k, n=evaluation.n)
     text = ",".join(map(str, fewer))
     study = experiment.model_copy(
         update={"options": {}, "runs": runs, "seeds": text, "evaluation": evaluation},
     )
-    published = [
-        each.model_copy(update={"at": {**each.at, "k": ks.get(cast("int", each.at["k"]), each.at["k"])}})
-        if "k" in each.at
-        else each
-        for each in paper.published
-    ]
+    published = [each.model_copy(update={"at": _at(each.at, ks)}) for each in paper.published]
     return Scaled(paper.model_copy(update={"experiment": study, "published": published}), shorter.changes)
+
+
+def _at(settings: Mapping[str, Any], ks: Mapping[int, int]) -> dict[str, Any]:
+    """Return the settings of a published number at the smaller K."""
+    k = settings.get("k")
+    return {**settings, "k": ks.get(k, k)} if isinstance(k, int) else dict(settings)
+
+
+def _least(tables: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+    """Return, for each K of the runs, the fewest samples with which all its pairs are defined."""
+    found: dict[int, int] = {}
+    for each in tables:
+        smallest = max((pair.smallest_k for pair in pairs_in(each)), default=1)
+        for k in _numbers(each, "k"):
+            found[k] = max(smallest, found.get(k, 1))
+    return found
 
 
 class _Shorter:

@@ -3,7 +3,7 @@
 from dregcli.specs.papers.named import paper_names, paper_path
 from dregcli.specs.papers.read import PaperFile, read_paper
 
-NO_NUMBERS = "The paper gives a curve only; no value is compared."
+NO_NUMBERS = "The experiment has no published number to compare with."
 
 
 def shown_paper(word: str) -> PaperFile:

@@ -2,23 +2,31 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from dregcli.app.papers.kind import Asked
+from dregcli.app.planning.run_data import RunData
 from dregcli.app.planning.words import canonical_words, spread_pair
 from dregcli.app.reporting.report import read_row
 from dregcli.app.studies.launch import TrainRequest
 from dregcli.app.studies.plan import Combination, StudyPlan
 from dregcli.app.studies.repeats import Repeat, Standing, key_of, repeats_in
+from dregcli.engine.words import parse_estimator, parse_scheduled
+from dregcli.errors import SpecError
 from dregcli.parts import shown_word
+from dregcli.report.aggregate import number
 from dregcli.report.groups import Group
+from dregcli.report.papers.quantities import Wanted
 from dregcli.report.settings import shown_setting, shown_value, with_model_options
 from dregcli.specs.options import described
-from dregcli.specs.papers.document import Paper, Training
+from dregcli.specs.papers.document import Evaluation, Paper, Training
 from dregcli.specs.papers.lines import Place
 from dregcli.specs.run import RunSpec, as_json, experiment_of, spelt_out
 from dregcli.specs.shown import Panel as HelpPanel
 from dregcli.store.runs import RunStore
+
+_WORDS: Final = {"objective": parse_scheduled, "estimator": parse_estimator}
+"""Fields whose words have parameters, such as ``estimator.alpha``, which may be the x of a panel."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +37,13 @@ class Member:
         first: the first of them.
         repeats: those that are done.
         group: these as a report sees them; None if none is done.
+        wanted: their evaluation that counts; None if the experiment has none.
     """
 
     first: Combination
     repeats: Sequence[Repeat]
     group: Group | None
+    wanted: Wanted | None = None
 
     @property
     def spec(self) -> RunSpec:
@@ -85,11 +95,16 @@ def is_done(found: Repeat | None) -> bool:
     return found is not None and found.standing is Standing.DONE
 
 
-def members_of(plan: StudyPlan, store: RunStore | None) -> list[Member]:
+def members_of(plan: StudyPlan, store: RunStore | None, evaluation: Evaluation | None = None) -> list[Member]:
     """Return the runs of a plan by experiment, with those that a store has; with no store, none.
 
     A run of another machine also counts, which may have chosen another device or another way to compute gradients:
     all of them have the same expectation.
+
+    Args:
+        plan: the runs.
+        store: the store.
+        evaluation: the evaluation of each run.
     """
     known = repeats_in(store) if store else {}
     alike = {_signature(found.run.spec(), seed): found for (_, seed), found in known.items() if is_done(found)}
@@ -105,8 +120,16 @@ def members_of(plan: StudyPlan, store: RunStore | None) -> list[Member]:
                 found = alike.get(_signature(as_json(each.spec), each.spec.seed))
             done += [found] if found else []
         rows = [read_row(each.run, []) for each in done]
-        members.append(Member(combinations[0], done, Group(kind, tuple(rows)) if rows else None))
+        first = combinations[0]
+        group = Group(kind, tuple(rows)) if rows else None
+        wanted = _wanted(evaluation, plan.data(first)) if evaluation else None
+        members.append(Member(first, done, group, wanted))
     return members
+
+
+def _wanted(evaluation: Evaluation, data: RunData) -> Wanted:
+    examples = evaluation.n or data.size(evaluation.split)
+    return Wanted(evaluation.split, evaluation.k, examples)
 
 
 def _signature(spec: Mapping[str, Any], seed: int) -> str:
@@ -121,6 +144,23 @@ def _is_execution(way: Any) -> bool:  # noqa: ANN401 - how a field is shown, or 
     return way is not None and way.panel is HelpPanel.EXECUTION
 
 
+def number_in(word: str, name: str) -> float | None:
+    """Return the number that a parameter has in a word; None if it has none.
+
+    Args:
+        word: the word of an objective or an estimator.
+        name: field and parameter, such as ``estimator.alpha``.
+    """
+    field, _, parameter = name.partition(".")
+    if field not in _WORDS:
+        return None
+    try:
+        part: Any = _WORDS[field](word)
+    except SpecError:
+        return None  # reported with the options
+    return number(getattr(getattr(part, "start", part), parameter, None))
+
+
 def matched(asked: Asked, members: Sequence[Member]) -> list[Member]:
     """Return for each published number the runs that it belongs to.
 
@@ -129,18 +169,18 @@ def matched(asked: Asked, members: Sequence[Member]) -> list[Member]:
     """
     found: list[Member] = []
     faults: list[tuple[Place, str]] = []
-    for number, each in enumerate(asked.paper.published):
+    for i, each in enumerate(asked.paper.published):
         fitting = [member for member in members if _fits(member.spec, each.at)]
         if len(fitting) == 1:
             found += fitting
             continue
-        given = ", ".join(f"{name} = {value!r}" for name, value in asked.file.paper.published[number].at.items())
+        given = ", ".join(f"{name} = {value!r}" for name, value in asked.file.paper.published[i].at.items())
         if fitting:
             some = " or ".join(member.label() for member in fitting[:3])
             why = f"{given}: several runs have these settings: {some}."
         else:
             why = f"{given}: no run has these settings."
-        faults.append((("published", number, "at"), why))
+        faults.append((("published", i, "at"), why))
     if faults:
         raise asked.file.error(faults)
     return found

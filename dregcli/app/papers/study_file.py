@@ -1,13 +1,14 @@
 """The faults of a file about trained models that its form alone does not show; no data are needed to find them."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import product
 from typing import Any, Final, cast
 
-from dregcli.app.papers.studies import tables_of, training_of
+from dregcli.app.papers.studies import number_in, tables_of, training_of
 from dregcli.app.planning.words import spread_pair
-from dregcli.engine.pairs import resolve_pair
-from dregcli.engine.words import parse_scheduled, word_of
+from dregcli.engine.pairs import Pair, resolve_pair
+from dregcli.engine.words import parse_estimator, parse_scheduled, word_of
 from dregcli.errors import SpecError
 from dregcli.report.papers.quantities import QUANTITIES
 from dregcli.specs.options import RunOptions
@@ -77,6 +78,19 @@ def _pair_faults(whole: Mapping[str, Any], here: Place) -> list[tuple[Place, str
     return found
 
 
+def pairs_in(whole: Mapping[str, Any]) -> list[Pair]:
+    """Return the pairs that a table of options asks for, where its words are right."""
+    found: list[Pair] = []
+    defaults = {name: RunOptions.model_fields[name].default for name in _PAIR}
+    objectives, estimators = (_values(whole, name) or [defaults[name]] for name in ("objective", "estimator"))
+    for objective, estimator in product(objectives, estimators):
+        spread, _ = spread_pair({"estimator": estimator, **_given("objective", whole, objective)})
+        with suppress(SpecError):
+            start = parse_scheduled(str(spread.get("objective", objective))).start
+            found.append(Pair(start, parse_estimator(str(spread["estimator"]))))
+    return found
+
+
 def _given(name: str, whole: Mapping[str, Any], value: object) -> dict[str, object]:
     return {name: value} if name in whole else {}
 
@@ -105,6 +119,12 @@ def _needs(y: str, experiment: Training) -> list[str]:
     return []
 
 
+def _words(experiment: Training, name: str) -> list[str]:
+    """Return the words of a field, without the parameter after its dot, in all runs."""
+    field = name.partition(".")[0]
+    return [str(each) for table in tables_of(experiment) for each in _values(table, field)]
+
+
 def _panel_faults(panel: Panel, experiment: Training) -> list[tuple[str, str]]:
     found = [("y", why) for why in (*_unknown(panel.y), *_needs(panel.y, experiment))]
     quantity = QUANTITIES.get(panel.y)
@@ -113,4 +133,6 @@ def _panel_faults(panel: Panel, experiment: Training) -> list[tuple[str, str]]:
             found.append(("x", f"{panel.y} is known at the end of training only: name a setting, such as k."))
     elif panel.x.partition(".")[0] not in {key for each in tables_of(experiment) for key in each}:
         found.append(("x", f"must be step, or a setting of the runs, got '{panel.x}'."))
+    elif "." in panel.x and all(number_in(word, panel.x) is None for word in _words(experiment, panel.x)):
+        found.append(("x", f"'{panel.x}' is no number in any run."))
     return found

@@ -1,62 +1,58 @@
 """The lines of a figure, and the numbers beside published ones, from trained runs."""
 
-import math
 from collections.abc import Sequence
-from typing import Any, Final
 
 from dregcli.app.papers.kind import Asked
 from dregcli.app.papers.scaling import shorter_in_words
-from dregcli.app.papers.studies import Member
-from dregcli.engine.words import parse_estimator, parse_scheduled
+from dregcli.app.papers.studies import Member, number_in
+from dregcli.report.aggregate import number
 from dregcli.report.figures.style import POINTS
 from dregcli.report.papers.outcome import Compared, Drawing, Line, Mark, Point
-from dregcli.report.papers.quantities import QUANTITIES, Wanted
+from dregcli.report.papers.quantities import QUANTITIES
 from dregcli.report.series import band
 from dregcli.report.settings import setting_name, with_model_options
 from dregcli.specs.papers.document import STEP, Panel, Published
 from dregcli.specs.run import RunSpec
-
-_WORDS: Final = {"objective": parse_scheduled, "estimator": parse_estimator}
-"""Fields whose words have parameters, such as ``estimator.alpha``, which may be the x of a panel."""
 
 
 def drawing_of(
     panel: Panel,
     members: Sequence[Member],
     published: Sequence[tuple[Published, Member]],
-    wanted: Wanted | None,
 ) -> Drawing:
     """Return a panel with the lines of all runs, and its published numbers.
 
     Args:
         panel: the panel.
-        members: the runs.
-        published: published numbers, each with the runs that it belongs to.
-        wanted: the evaluation that counts.
+        members: the runs, at least one.
+        published: published numbers at the settings of the paper, each with the runs that it belongs to.
     """
     quantity = QUANTITIES[panel.y]
     is_along = panel.x == STEP
     by_label: dict[str, list[Member]] = {}
     for each in members:
         by_label.setdefault(each.label(panel.x), []).append(each)
-    lines = [_line(label, of_one, panel, wanted) for label, of_one in by_label.items()]
+    lines = [_line(label, of_one, panel) for label, of_one in by_label.items()]
+    # A shorter version has smaller K; a published number stays at the paper's.
     marks = [
-        Mark(member.label(panel.x), None if is_along else _x(member.spec, panel.x), each.value)
+        Mark(member.label(panel.x), None if is_along else _x_of(each, member, panel.x), each.value)
         for each, member in published
         if (each.y, each.network) == (panel.y, panel.network)
     ]
+    floors = [floor for each in members if each.group and (floor := quantity.floor(each.group, panel.network))]
     return Drawing(
-        panel.title or quantity.name.format(panel.network),
+        panel.title or quantity.called(panel.network, members[0].wanted),
         "optimisation steps" if is_along else setting_name(panel.x),
         quantity.unit,
         is_along,
         quantity.is_log,
         tuple(each for each in lines if each.points or each.band),
         tuple(marks),
+        max(floors, default=None),
     )
 
 
-def _line(label: str, members: Sequence[Member], panel: Panel, wanted: Wanted | None) -> Line:
+def _line(label: str, members: Sequence[Member], panel: Panel) -> Line:
     quantity = QUANTITIES[panel.y]
     is_along = panel.x == STEP
     points: list[Point] = []
@@ -68,7 +64,7 @@ def _line(label: str, members: Sequence[Member], panel: Panel, wanted: Wanted | 
             curves = [found for row in each.group.seeds() if (found := quantity.along(row, panel.network))]
             course = band(curves, points=POINTS)
         x = None if is_along else _x(each.spec, panel.x)
-        value = quantity.at_end(each.group, panel.network, wanted)
+        value = quantity.at_end(each.group, panel.network, each.wanted)
         if value is not None and (is_along or x is not None):
             points.append(Point(x, value))
     points.sort(key=lambda each: each.x or 0.0)
@@ -78,27 +74,29 @@ def _line(label: str, members: Sequence[Member], panel: Panel, wanted: Wanted | 
 def _x(spec: RunSpec, name: str) -> float | None:
     """Return the number of a setting, or of a parameter of a word, such as ``estimator.alpha``."""
     field, _, parameter = name.partition(".")
-    if field in _WORDS and parameter:
-        part: Any = _WORDS[field](str(getattr(spec, field)))
-        value: Any = getattr(getattr(part, "start", part), parameter, None)
-    else:
-        value = with_model_options(spec.model_dump(mode="json")).get(name)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) else None
+    if parameter:
+        return number_in(str(getattr(spec, field)), name)
+    return number(with_model_options(spec.model_dump(mode="json")).get(name))
 
 
-def compared(asked: Asked, published: Published, member: Member, wanted: Wanted | None) -> Compared:
+def _x_of(published: Published, member: Member, name: str) -> float | None:
+    """Return the x of a published number: the one that it names, or that of the runs."""
+    named = number(published.at.get(name))
+    return _x(member.spec, name) if named is None else named
+
+
+def compared(asked: Asked, published: Published, member: Member) -> Compared:
     """Return a published number and ours.
 
     Args:
         asked: the experiment.
         published: the published number, as the file has it.
         member: the runs that it belongs to.
-        wanted: the evaluation that counts.
     """
     quantity = QUANTITIES[published.y]
-    ours = quantity.at_end(member.group, published.network, wanted) if member.group else None
+    ours = quantity.at_end(member.group, published.network, member.wanted) if member.group else None
     plain = published.model_dump(mode="json", include={"value", "error", "read", "source", "what", "at", "of"})
-    return Compared(
-        member.label(), quantity.name.format(published.network), plain, ours, shorter_in_words(asked.scaled)
-    )
+    k = published.at.get("k", member.spec.k)
+    label = member.label() if k == member.spec.k else f"{member.label()} (K={k} in the paper)"
+    name = quantity.called(published.network, member.wanted)
+    return Compared(label, name, plain, ours, shorter_in_words(asked.scaled))

@@ -163,4 +163,4 @@ def _made(measured: Sequence[Measured], asked: Asked) -> Made | None:
         return None
     hours = sum(float(each.environment["time_used"]) for each in measured) / _SECONDS_IN_HOUR
     length = f"{counted(len(measured), 'seed')}, {counted(toy_of(asked.paper).replicates, 'replicate')} at each K"
-    return made_by([each.environment for each in measured], hours, length)
+    return made_by([each.environment for each in measured], hours, "work", length)

@@ -10,19 +10,20 @@ from dregcli.app.papers.kind import Asked, Expected, Made, PaperRequest, Ran, Re
 from dregcli.app.papers.pace import seconds_per_step
 from dregcli.app.papers.provenance import made_by
 from dregcli.app.papers.scaling import shorter_study
-from dregcli.app.papers.studies import is_done, matched, members_of, request_of, training_of
+from dregcli.app.papers.studies import Member, is_done, matched, members_of, request_of, training_of
 from dregcli.app.papers.study_file import file_faults
 from dregcli.app.papers.study_lines import compared, drawing_of
 from dregcli.app.planning.plan import Plan
 from dregcli.app.studies.launch import StudyResult, launch, planned, preview
-from dregcli.app.studies.plan import Combination, StudyPlan
+from dregcli.app.studies.plan import Combination
 from dregcli.app.studies.preview import Preview
 from dregcli.app.studies.repeats import Repeat, Standing, key_of, repeats_in
 from dregcli.errors import Fault
 from dregcli.names import Place
-from dregcli.report.papers.quantities import Wanted, evaluated
-from dregcli.specs.papers.document import Evaluation, Paper
+from dregcli.report.papers.quantities import evaluated
+from dregcli.specs.papers.document import Paper
 from dregcli.specs.papers.lines import Place as Entry
+from dregcli.specs.run import spelt_out
 from dregcli.store.runs import RunStore
 from dregcli.wording import counted, listed
 
@@ -54,14 +55,14 @@ class Trainings:
 
     def preview(self, asked: Asked, listener: Listener) -> Preview | None:
         """Return the runs."""
-        self._require_places(asked)
         return preview(request_of(asked), runs_dir=asked.runs_dir, data_dir=asked.data_dir, listener=listener)
 
     def expected(self, asked: Asked) -> Expected | None:
         """Take the first steps of each kind of run that is missing, and throw them away."""
+        plan = planned(request_of(asked), asked.data_dir)
+        matched(asked, members_of(plan, None))  # a published number that belongs to no run is found before any step
         if asked.request.on is not Place.LOCAL:
             return None
-        plan = planned(request_of(asked), asked.data_dir)
         known = repeats_in(RunStore(asked.runs_dir))
         missing = [each for each in plan.combinations if not is_done(known.get(key_of(each.spec)))]
         if not missing:
@@ -80,7 +81,6 @@ class Trainings:
 
     def run(self, asked: Asked, listener: ListenerOfMany) -> Ran:
         """Train what is missing as ``dreg train`` does, and evaluate each run that lacks its evaluation."""
-        self._require_places(asked)
         study = launch(
             request_of(asked),
             runs_dir=asked.runs_dir,
@@ -90,7 +90,9 @@ class Trainings:
         )
         assert isinstance(study, StudyResult)
         evaluation = training_of(asked.paper).evaluation
-        if evaluation is not None and (missing := _unevaluated(asked, evaluation)):
+        plan = planned(request_of(asked), asked.data_dir)
+        missing = _unevaluated(members_of(plan, RunStore(asked.runs_dir), evaluation))
+        if evaluation is not None and missing:
             request = EvalRequest(
                 split=evaluation.split.value, k=str(evaluation.k), n=evaluation.n, **asked.request.settings
             )
@@ -100,32 +102,16 @@ class Trainings:
     def results(self, asked: Asked) -> Results:
         """Collect the runs that are done."""
         plan = planned(request_of(asked), asked.data_dir)
-        members = members_of(plan, RunStore(asked.runs_dir))
-        evaluation = training_of(asked.paper).evaluation
-        wanted = _wanted(evaluation) if evaluation else None
-        published = list(zip(asked.paper.published, matched(asked, members), strict=True))
-        drawings = tuple(drawing_of(panel, members, published, wanted) for panel in asked.paper.figure)
-        whole = asked.file.paper.published
-        beside = tuple(
-            compared(asked, each, member, wanted) for each, (_, member) in zip(whole, published, strict=True)
-        )
+        members = members_of(plan, RunStore(asked.runs_dir), training_of(asked.paper).evaluation)
+        published = list(zip(asked.file.paper.published, matched(asked, members), strict=True))
+        drawings = tuple(drawing_of(panel, members, published) for panel in asked.paper.figure)
+        beside = tuple(compared(asked, each, member) for each, member in published)
         done = [each for member in members for each in member.repeats]
         short = len(plan.combinations) - len(done)
-        lacking = (
-            [] if wanted is None else [each for each in members if each.group and not evaluated(each.group, wanted)]
-        )
+        lacking = _unevaluated(members)
         parts = [counted(short, "run")] if short else []
         parts += [counted(len(lacking), "evaluation")] if lacking else []
-        return Results(drawings, beside, _made(done, plan), f"{listed(parts)} missing" if parts else "")
-
-    def _require_places(self, asked: Asked) -> None:
-        """Refuse published numbers that belong to no run, or to several.
-
-        Raises:
-            SpecError: all of them, with their lines.
-        """
-        plan = planned(request_of(asked), asked.data_dir)
-        matched(asked, members_of(plan, None))
+        return Results(drawings, beside, _made(done), f"{listed(parts)} missing" if parts else "")
 
 
 def _steps_left(combination: Combination, found: Repeat | None) -> int:
@@ -133,28 +119,24 @@ def _steps_left(combination: Combination, found: Repeat | None) -> int:
     return max(0, combination.spec.steps - done)
 
 
-def _wanted(evaluation: Evaluation) -> Wanted:
-    return Wanted(evaluation.split.value, evaluation.k, evaluation.n)
-
-
-def _unevaluated(asked: Asked, evaluation: Evaluation) -> list[str]:
-    """Return the runs that are done and lack the evaluation at their last step."""
-    plan = planned(request_of(asked), asked.data_dir)
-    wanted = _wanted(evaluation)
+def _unevaluated(members: Sequence[Member]) -> list[str]:
+    """Return the runs that are done and lack the evaluation at the end of their training, by their keys."""
     missing: list[str] = []
-    for member in members_of(plan, RunStore(asked.runs_dir)):
-        for row in member.group.rows if member.group else ():
-            alone = replace(member.group, rows=(row,)) if member.group else None
-            if alone is not None and evaluated(alone, wanted) is None:
+    for member in members:
+        if member.group is None or member.wanted is None:
+            continue
+        for row in member.group.rows:
+            if evaluated(replace(member.group, rows=(row,)), member.wanted) is None:
                 missing.append(row.key)
     return missing
 
 
-def _made(done: Sequence[Repeat], plan: StudyPlan) -> Made | None:
+def _made(done: Sequence[Repeat]) -> Made | None:
     if not done:
         return None
-    seeds = sorted({each.spec.seed for each in plan.combinations})
-    steps = sorted({each.spec.steps for each in plan.combinations})
+    specs = [spelt_out(each.run.spec()) for each in done]
+    seeds, steps = ({int(each[name]) for each in specs} for name in ("seed", "steps"))
     hours = sum(float(each.info.summary.get("seconds", 0.0)) for each in done) / 3600.0
-    length = f"{counted(len(seeds), 'seed')}, {listed([f'{each:,}' for each in steps])} steps a run"
-    return made_by([each.run.environment() for each in done], hours, length)
+    length = f"{counted(len(seeds), 'seed')}, {listed([f'{each:,}' for each in sorted(steps)])} steps a run"
+    # A summary's seconds are those of the steps.
+    return made_by([each.run.environment() for each in done], hours, "training steps", length)

@@ -122,6 +122,7 @@ def lines_as_json(drawings: Sequence[Drawing]) -> list[dict[str, Any]]:
             "panel": drawing.title,
             "x": drawing.x,
             "y": drawing.y,
+            "floor": drawing.floor,
             "lines": [
                 {
                     "label": line.label,

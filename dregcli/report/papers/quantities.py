@@ -1,8 +1,8 @@
 """What a panel of trained models may show: quantities of runs at the end, or along training."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from dregcli.columns import TrackedColumn
 from dregcli.names import Split
@@ -24,12 +24,12 @@ class Wanted:
     Attributes:
         split: the split.
         k: samples per example.
-        n: number of examples; None means any number, of several the largest.
+        n: number of examples.
     """
 
-    split: str
+    split: Split
     k: int
-    n: int | None
+    n: int
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,12 @@ class Quantity:
     """A quantity of trained models.
 
     Attributes:
-        name: what it is called; ``{}`` stands for the network.
+        name: what it is called; ``{network}``, ``{split}`` and ``{k}`` stand for the network and the evaluation.
         unit: its unit, for an axis.
         is_log: whether its axis is logarithmic.
         at_end: returns the mean over seeds at the end of training, given the network and the evaluation.
         along: returns the course of one run along training, given the network; None if there is none.
+        floor: returns the value of pure noise, given the network; None if there is none.
         needs_evaluation: whether it is the result of an evaluation after training.
         is_tracked: whether runs must track their estimator for it.
     """
@@ -53,18 +54,28 @@ class Quantity:
     is_log: bool = False
     needs_evaluation: bool = False
     is_tracked: bool = False
+    floor: Callable[[Group, str], float | None] = lambda _, __: None
+
+    def called(self, network: str, wanted: Wanted | None) -> str:
+        """Return its name."""
+        of_evaluation = {} if wanted is None else {"split": _SPLITS[wanted.split], "k": f"{wanted.k:,}"}
+        return self.name.format(network=network, **of_evaluation)
 
 
 def evaluated(group: Group, wanted: Wanted | None) -> Evaluated | None:
-    """Return the evaluation of a group that counts; None if there is none."""
+    """Return the evaluation of a group that counts, at the end of each run's training; None if there is none."""
     if wanted is None:
         return None
-    found = {
-        key.n: each
-        for key, each in group.evaluations().items()
-        if (key.split, key.k, key.seed) == (wanted.split, wanted.k, 0) and wanted.n in (None, key.n)
-    }
-    return found[max(found)] if found else None
+    asked = {"split": wanted.split.value, "k": wanted.k, "seed": 0, "n": wanted.n}
+
+    def counting(row: RunRow) -> list[Mapping[str, Any]]:
+        at_end = [each for each in row.evals if each["checkpoint"] == row.final_step]
+        fitting = [each for each in at_end if all(each[name] == value for name, value in asked.items())]
+        # Runs with patience end at different steps, and still count together.
+        return [{**each, "checkpoint": 0} for each in fitting]
+
+    rows = tuple(replace(row, evals=counting(row)) for row in group.rows)
+    return next(iter(replace(group, rows=rows).evaluations().values()), None)
 
 
 def _bound(split: Split) -> Quantity:
@@ -86,16 +97,20 @@ def _tracked(statistic: str) -> Quantity:
         found = (series(row.metrics, Split.TRAIN, column) for column in columns)
         return next((each for each in found if each is not None), None)
 
+    def floor(group: Group, network: str) -> float | None:
+        name = f"{_PARTS[network]}_{statistic}"
+        return group.tracked_floor(f"{name}_window") or group.tracked_floor(name)
+
     def at_end(group: Group, network: str, _: Wanted | None) -> Aggregate | None:
         mine = group.tracked().get(str(group.spec["estimator"]), {})
         name = f"{_PARTS[network]}_{statistic}"
         return mine.get(f"{name}_window") or mine.get(name)
 
     words = {
-        "variance": ("variance of the {}'s gradient", "squared nats per squared unit"),
-        "snr": ("SNR of the {}'s gradient", "mean of |mean| / sd"),
+        "variance": ("variance of the {network}'s gradient", "squared nats per squared unit"),
+        "snr": ("SNR of the {network}'s gradient", "mean of |mean| / sd"),
     }
-    return Quantity(*words[statistic], at_end, course, is_log=True, is_tracked=True)
+    return Quantity(*words[statistic], at_end, course, is_log=True, is_tracked=True, floor=floor)
 
 
 def _log_likelihood(group: Group, _: str, wanted: Wanted | None) -> Aggregate | None:
@@ -112,8 +127,10 @@ QUANTITIES: Final[Mapping[str, Quantity]] = {
     "bound-train": _bound(Split.TRAIN),
     "bound-valid": _bound(Split.VALID),
     "bound-test": _bound(Split.TEST),
-    "log-likelihood": Quantity("evaluated log p(x)", _NATS, _log_likelihood, needs_evaluation=True),
-    "active-units": Quantity("active units", "number of latents", _active_units, needs_evaluation=True),
+    "log-likelihood": Quantity("{split} log p(x) with {k} samples", _NATS, _log_likelihood, needs_evaluation=True),
+    "active-units": Quantity(
+        "active units of the {split} split", "number of latents", _active_units, needs_evaluation=True
+    ),
     "variance": _tracked("variance"),
     "snr": _tracked("snr"),
 }

@@ -12,6 +12,7 @@ from dregcli.commands import command
 from dregcli.errors import Fault, SpecError, UsageError
 from dregcli.specs.papers.document import KINDS, Paper
 from dregcli.specs.papers.lines import Lines, Place
+from dregcli.specs.papers.named import paper_names, paper_path
 from dregcli.specs.resolve import message_of
 
 MOST_BYTES: Final = 1 << 20
@@ -34,6 +35,11 @@ class PaperFile:
     path: Path
     text: str
     paper: Paper
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a user's own file."""
+        return self.name not in paper_names() or self.path != paper_path(self.name)
 
     def error(self, faults: Sequence[tuple[Place, str]]) -> SpecError:
         """Return the error for faults, given by their places in the file."""
@@ -59,7 +65,7 @@ def read_paper(path: Path) -> PaperFile:
         ) from error
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # not TOML, a number that is too long, or lists within lists
         what = f"The file of an experiment is not valid TOML: {error}."
         raise UsageError(what, where=str(path), hint=HINT) from error
     try:

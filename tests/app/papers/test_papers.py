@@ -2,6 +2,8 @@
 
 import json
 import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -15,12 +17,15 @@ from dregcli.app.papers.kind import Asked, PaperRequest
 from dregcli.app.papers.kinds import KINDS, kind_of
 from dregcli.app.papers.run import preview_paper, run_paper
 from dregcli.app.papers.showing import NO_NUMBERS
+from dregcli.app.papers.studies import members_of, request_of, tables_of, training_of
 from dregcli.app.studies import worker
+from dregcli.app.studies.launch import planned
 from dregcli.engine.models.gaussian_toy import POSTERIOR_VARIANCE, toy_problem
 from dregcli.engine.randomness import Randomness
 from dregcli.errors import RunNotFound, SpecError
-from dregcli.names import Place
+from dregcli.names import Place, Split
 from dregcli.report.aggregate import aggregate
+from dregcli.report.papers.quantities import Wanted, evaluated
 from dregcli.specs.papers import document
 from dregcli.specs.run import spelt_out
 from dregcli.store.runs import RunStore
@@ -74,7 +79,7 @@ def test_a_study_ends_with_numbers_of_its_own_runs_and_is_not_repeated(monkeypat
     assert (beside.ours.mean, beside.ours.stderr, beside.ours.n) == (mean.mean, mean.stderr, 2)
     assert beside.difference == mean.mean + 30.5
     assert beside.stderr == math.hypot(mean.stderr or 0.0, 0.1)
-    bound, variance, likelihood = result.results.drawings
+    bound, variance, likelihood, snr = result.results.drawings
     assert [line.label for line in bound.lines] == ["iwae/dreg", "rws/reparam"]
     for line, objective in zip(bound.lines, ("iwae", "rws"), strict=True):
         ends = [runs[objective, seed].info().summary["bounds"]["valid"]["value"] for seed in (0, 1)]
@@ -84,6 +89,9 @@ def test_a_study_ends_with_numbers_of_its_own_runs_and_is_not_repeated(monkeypat
     rows = [runs["rws", seed].metrics("train")["reparam.posterior_variance_window"][-1] for seed in (0, 1)]
     assert variance.lines[1].points[0].y.mean == pytest.approx(fmean(map(float, rows)), rel=1e-12)
     assert [(mark.label, mark.x, mark.y) for mark in likelihood.marks] == [("iwae/dreg", 2.0, -30.5)]
+    assert likelihood.title == "test log p(x) with 6 samples"
+    assert snr.floor == pytest.approx(math.sqrt(2.0 / (5 * math.pi)), rel=1e-12), "windows of five steps"
+    assert variance.floor is None
     assert {path.name for path in experiment.out.iterdir()} >= {"my.png", "my.svg", "my.pdf"}
     json.dumps(result.as_json(), allow_nan=False)
 
@@ -97,6 +105,30 @@ def test_a_study_ends_with_numbers_of_its_own_runs_and_is_not_repeated(monkeypat
     assert kind.state(experiment).is_complete
     assert kind.expected(experiment) is None
     assert not any(note.startswith("this takes") for note in again.notes)
+    (first_done, *_) = members_of(planned(request_of(experiment), experiment.data_dir), RunStore(Path("runs")))
+    group = first_done.group
+    assert group is not None
+    assert evaluated(group, Wanted(Split.TEST, 6, 20)) is not None
+    assert evaluated(group, Wanted(Split.TEST, 6, 19)) is None, "of other examples"
+    earlier = [replace(row, evals=[{**each, "checkpoint": 5} for each in row.evals]) for row in group.rows]
+    assert evaluated(replace(group, rows=tuple(earlier)), Wanted(Split.TEST, 6, 20)) is None, "in mid-training"
+    shutil.rmtree(runs["iwae", 1].path)
+    shutil.rmtree(runs["rws", 1].path)
+    shutil.rmtree(runs["rws", 0].path / "evals")
+    partly = kind.results(experiment)
+    assert partly.missing == "2 runs and 1 evaluation missing"
+    assert partly.made is not None
+    assert partly.made.length == "1 seed, 10 steps a run"
+
+
+def test_a_published_number_stays_at_the_papers_k() -> None:
+    """A shorter version has a smaller K, at which the paper may have another number."""
+    text = TRAINING.replace("k = 2\n", "k = 16\n").replace("k = 2 }", "k = 16 }")
+    experiment = asked(text, scale=0.25)
+    results = kind_of(experiment.paper).results(experiment)
+    assert [mark.x for mark in results.drawings[2].marks] == [16.0]
+    assert results.compared[0].label == "iwae/dreg (K=16 in the paper)"
+    assert tables_of(training_of(experiment.paper))[0]["k"] == 8
 
 
 def test_runs_of_another_machine_count_for_the_table_and_other_runs_do_not() -> None:
@@ -177,11 +209,18 @@ def test_what_is_written_for_a_repository_says_what_it_is() -> None:
     exported = export_paper(experiment, Path("results"), listener)
     content = json.loads(exported.files[0].read_text())
     page = exported.files[1].read_text()
-    assert [path.name for path in exported.files] == ["my-scale0.05.json", "my-scale0.05.md", "my-scale0.05.png"]
+    assert [path.name for path in exported.files] == [
+        "my-scale0.05.json",
+        "my-scale0.05.md",
+        "my-scale0.05.png",
+        "my.toml",
+    ]
+    assert exported.files[3].read_text() == TOY, "the command needs it"
     assert "shorter than the paper" in page
     assert "dreg paper run my.toml --scale 0.05" in page
     assert content["scale"] == 0.05
     assert content["made"]["length"] == "1 seed, 20 replicates at each K"
+    assert "minutes of work" in page
     assert str(Path.cwd()) not in page + json.dumps(content), "no places of this machine"
     assert sum(path.stat().st_size for path in exported.files) < 100_000
     assert not listener.warnings

@@ -7,11 +7,13 @@ import pytest
 
 from dregcli.app.papers.asking import ask, find_paper
 from dregcli.app.papers.kind import Asked, PaperRequest
+from dregcli.app.papers.kinds import kind_of
 from dregcli.app.papers.shares import fewer_samples, fewer_seeds, whole
 from dregcli.app.papers.studies import tables_of, training_of
 from dregcli.app.papers.toy_file import toy_of
 from dregcli.errors import SpecError
 from dregcli.specs.papers.document import Paper
+from dregcli.specs.papers.named import paper_names
 
 NOWHERE = Path("unused")
 
@@ -30,9 +32,11 @@ def test_numbers() -> None:
     assert fewer_seeds((4, 5, 6, 7), 0.25) == (4, 5)
     assert fewer_seeds((4, 5, 6, 7), 0.0001) == (4,)
     assert fewer_seeds((4, 5, 6, 7), 0.0001, least=3) == (4, 5, 6)
-    assert fewer_samples([50, 1, 5], 0.04) == {1: 1, 5: 2, 50: 10}
-    assert fewer_samples([64, 16], 0.25, multiple=8) == {16: 8, 64: 32}
-    assert fewer_samples([2, 3, 5, 10], 1e-9) == {2: 2, 3: 3, 5: 4, 10: 5}, "different K stay different"
+    assert fewer_samples(dict.fromkeys([50, 1, 5], 1), 0.04) == {1: 1, 5: 2, 50: 10}
+    assert fewer_samples(dict.fromkeys([64, 16], 1), 0.25, multiple=8) == {16: 8, 64: 32}
+    different = fewer_samples(dict.fromkeys([2, 3, 5, 10], 1), 1e-9)
+    assert different == {2: 2, 3: 3, 5: 4, 10: 5}, "different K stay different"
+    assert fewer_samples({5: 1, 15: 11, 60: 11}, 0.01) == {5: 2, 15: 11, 60: 12}, "a pair has its fewest samples"
 
 
 def test_a_study_with_all_that_depends_on_steps(tmp_path: Path) -> None:
@@ -93,7 +97,12 @@ what = "w"
     assert paper.published[0].value == -1.0
     changes = asked(str(tmp_path / "my.toml"), 0.25).scaled.changes
     told = {each.name: (each.before, each.after) for each in changes if each.is_main}
-    assert told == {"steps": ("1,000", "250"), "K": ("64", "32"), "seeds": ("4", "2")}
+    assert told == {
+        "steps": ("1,000", "250"),
+        "K": ("64", "32"),
+        "seeds": ("4", "2"),
+        "samples of the evaluation": ("5,000", "1,250"),
+    }
     assert ("lr-schedule", "step:every=300", "step:every=75") in {(e.name, e.before, e.after) for e in changes}
     floor = training_of(scaled(tmp_path, text, 1e-9))
     assert (floor.seeds, tables_of(floor)[0]["steps"], tables_of(floor)[0]["k"]) == ("0", 1, [1, 2, 3])
@@ -107,6 +116,14 @@ def test_stages_of_a_schedule_end_with_the_run() -> None:
     assert tables_of(training_of(paper))[0]["k"] == [1, 2, 11]
     ours = [each.at["k"] for each in paper.published if each.y == "log-likelihood"]
     assert ours == [1, 2, 11, 2, 11]
+
+
+@pytest.mark.parametrize("name", paper_names())
+def test_every_experiment_can_be_run_shorter(name: str) -> None:
+    for scale in (0.5, 0.3, 0.05, 0.01):
+        paper = asked(name, scale).paper
+        found = [(place, why) for place, why in kind_of(paper).faults(paper) if place[0] == "experiment"]
+        assert not found, f"at scale {scale}"
 
 
 def test_the_toy_leaves_out_the_largest_k() -> None:

@@ -29,8 +29,9 @@ def test_an_experiment_of_ones_own(capsys, real_figures) -> None:
     assert "scale 0.25: steps: 10 -> 2" in short.err
     found = short.json
     assert (found["missing"], found["scale"], found["exit_code"]) == ("", 0.25, 0)
-    assert found["compared"][0]["shorter"] == "steps 2 of 10"
-    assert found["left_out"].startswith("At scale 0.25 (steps 2 in place of 10; seeds 1 in place of 2)")
+    assert found["compared"][0]["shorter"] == "steps 2 of 10; samples of the evaluation 2 of 6"
+    left_out = "steps 2 in place of 10; seeds 1 in place of 2; samples of the evaluation 2 in place of 6"
+    assert found["left_out"].startswith(f"At scale 0.25 ({left_out})")
     shown = run(capsys, "paper", "run", "my.toml", "--scale", 0.25)
     for text in (
         "published numbers beside ours",
@@ -60,9 +61,12 @@ def test_what_there_is(capsys) -> None:
     assert "dreg download binarized-mnist" in listed.out
     shown = run(capsys, "paper", "show", "burda2015-1layer")
     assert all(text in shown.out for text in ("-84.78", "table 1", "nbip/IWAE, README", "5,000 samples"))
-    assert "curve only; no value is compared" in run(capsys, "paper", "show", "tucker2018-mnist").out
+    assert "no published number to compare with" in run(capsys, "paper", "show", "tucker2018-mnist").out
     Path("copy.toml").write_text(run(capsys, "paper", "show", "ovis2020-sbn", "--toml").out)
     copied, own = (run(capsys, "paper", "show", word, "--json").json for word in ("copy.toml", "ovis2020-sbn"))
     assert copied["published"] == own["published"]
+    Path("ovis2020-sbn.toml").write_text(Path("copy.toml").read_text() + "\n")
+    taken = run(capsys, "paper", "show", "ovis2020-sbn.toml")
+    assert (taken.code, "rename your file, for example to my-ovis2020-sbn.toml" in taken.err) == (2, True)
     unknown = run(capsys, "paper", "show", "tucker2018")
     assert (unknown.code, "dreg paper list" in unknown.err) == (2, True)
