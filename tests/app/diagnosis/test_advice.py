@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from dregcli.app.diagnosis.advice import LEAST_NATS, choose, choose_k
+from dregcli.app.diagnosis.advice import LEAST_NATS, choose
 from dregcli.app.diagnosis.advice_measured import Bounds, Candidate, Estimate, Gradient, Ratio, better, cost_ratio
 from dregcli.engine.diagnostics.jackknife import Statistic
 from dregcli.names import Network
@@ -160,12 +160,16 @@ def test_a_gradient_without_noise_or_of_zero() -> None:
 # The number of samples
 
 
-def bounds(*, high: float, low: float, rise: float | None) -> Bounds:
-    """Bounds of 100 examples at K = 4, 16 and 64 with these gains, and an error of a hundredth of a nat each."""
+def bounds(*, high: float, low: float, rise: float | None, tightens: bool = True) -> Bounds:
+    """Bounds of 100 examples at K = 4, 16 and 64 with these gains and rise, and an error of a hundredth of a nat each.
+
+    The noise of the gains and that of the rise are orthogonal.
+    """
     at = {4: -low, 16: 0.0, 64: high}
     noise = [0.1 * (-1) ** i for i in range(100)]
     by_k = {k: [value + (0.0 if k == 16 else each) for each in noise] for k, value in at.items()}
-    return Bounds(by_k, [-1.0] * 100, Estimate(4.0, 0.1), 0.4, 0.1, None if rise is None else Estimate(rise, 0.01))
+    rises = None if rise is None else [rise + 0.1 * (-1) ** (i // 2) for i in range(100)]
+    return Bounds(by_k, by_k, [-1.0] * 100, Estimate(4.0, 0.1), 0.4, 0.1, rises, tightens)
 
 
 def at(k: int, *, cost: float, variance: float = 1.0, decoder: float = 1.0) -> Candidate:
@@ -177,7 +181,13 @@ def advised(
 ) -> int:
     """The K advised at K = 16, where steps take 10 ms; ``noise`` is what the variances at other K are times."""
     others = [at(k, cost=cost, variance=noise, decoder=noise) for k, cost in zip((64, 4), costs, strict=True)]
-    return choose_k(at(16, cost=10.0), others, bounds(high=high, low=low, rise=rise))[0]
+    return moved_to(others, bounds(high=high, low=low, rise=rise))
+
+
+def moved_to(others: list[Candidate], measured: Bounds, present: Candidate | None = None) -> int:
+    """The K advised at K = 16, where steps take 10 ms."""
+    found = move(at_other_ks(present or at(16, cost=10.0), others, measured), 16)
+    return found.k if found else 16
 
 
 def test_more_samples_pay_if_they_gain_more_than_the_steps_in_their_place() -> None:
@@ -203,7 +213,7 @@ def test_without_an_earlier_checkpoint_only_what_is_free_is_advised() -> None:
     assert advised(0.3, 1.0, None, costs=(10.5, 9.0)) == 64
     assert advised(0.05, 0.05, None) == 4
     assert advised(0.05, LEAST_NATS + 0.01, None) == 16
-    _, (_, high) = choose_k(
+    _, high = at_other_ks(
         at(16, cost=10.0), [at(64, cost=40.0), at(4, cost=5.0)], bounds(high=0.3, low=1.0, rise=None)
     )
     assert high.pays_below is not None
@@ -212,8 +222,7 @@ def test_without_an_earlier_checkpoint_only_what_is_free_is_advised() -> None:
 
 def test_what_another_k_would_change_has_its_numbers() -> None:
     others = [at(64, cost=20.0, decoder=0.5), at(4, cost=5.0)]
-    _, found = choose_k(at(16, cost=10.0), others, bounds(high=0.3, low=1.0, rise=0.2))
-    low, high = found
+    low, high = at_other_ks(at(16, cost=10.0), others, bounds(high=0.3, low=1.0, rise=0.2))
     assert (low.k, high.k) == (4, 64)
     assert high.gain.value == pytest.approx(0.3)
     assert high.gain.stderr == pytest.approx(0.01, rel=0.01)
@@ -232,7 +241,7 @@ def test_what_another_k_would_change_has_its_numbers() -> None:
 
 def test_a_pair_that_cannot_be_trained_with_more_samples_stays() -> None:
     more = replace(at(64, cost=11.0), refusal="groups do not divide K")
-    assert choose_k(at(16, cost=10.0), [more], bounds(high=0.5, low=1.0, rise=0.0))[0] == 16
+    assert moved_to([more], bounds(high=0.5, low=1.0, rise=0.0)) == 16
 
 
 def test_ratios() -> None:
