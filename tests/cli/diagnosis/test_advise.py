@@ -174,25 +174,28 @@ def test_bounds_are_those_of_the_objective(monkeypatch, trained: Run) -> None:
 
     def measured(word: str) -> Bounds:
         quick: dict[str, Any] = {"rows": 1, "k_chunk": None, "seed": 0, "between": lambda _: None}
-        return advise_bounds.measure_bounds(of, parse_objective(word), (1, 4, 16), **quick)
+        return advise_bounds.measure_bounds(of, parse_objective(word), (1, 4, 12), **quick)
 
     iwae, elbo, half, jvi = map(measured, ("iwae", "elbo", "ciwae:beta=.5", "jvi"))
-    for k in (1, 4, 16):
+    for k in (1, 4, 12):
         assert iwae.values[k] == pytest.approx(iwae.by_k[k], rel=1e-12)
-        mixed = [0.5 * (a + b) for a, b in zip(iwae.by_k[k], iwae.elbo, strict=True)]
-        assert half.values[k] == pytest.approx(mixed, rel=1e-12)
+        if 64 % k == 0:  # whole groups of all draws, as the ELBO has them
+            mixed = [0.5 * (a + b) for a, b in zip(iwae.by_k[k], iwae.elbo, strict=True)]
+            assert half.values[k] == pytest.approx(mixed, rel=1e-12)
         assert elbo.by_k[k] == iwae.by_k[k]
-    assert sum(iwae.gains(4, 16)) > 0.0
-    assert elbo.gains(4, 16) == [0.0] * len(elbo.elbo)
+    assert sum(iwae.gains(4, 12)) > 0.0
+    assert elbo.gains(4, 12) == [0.0] * len(elbo.elbo)
     assert (iwae.tightens, elbo.tightens, half.tightens, jvi.tightens) == (True, True, True, False)
-    assert jvi.gains(4, 16) == pytest.approx(iwae.gains(4, 16)), "the IWAE bound stands in its place"
-    assert set(measured("miwae:groups=4").values) == {4, 16}, "four groups need four samples"
+    assert jvi.gains(4, 12) == pytest.approx(iwae.gains(4, 12)), "the IWAE bound stands in its place"
+    assert set(measured("miwae:groups=4").values) == {4, 12}, "four groups need four samples"
     # The same model at both steps: nothing has risen, by any objective.
     for each in (iwae, elbo, half):
         assert each.rises == pytest.approx([0.0] * len(elbo.elbo), abs=1e-6)
 
 
-def test_an_estimator_learns_again_for_another_k(capsys, monkeypatch, trained: Run) -> None:
+def test_an_estimator_learns_again_for_another_k(capsys, monkeypatch, ready) -> None:
+    """What the run learned at K = 4 is what it has at K = 4; a run with 16 samples would learn something else."""
+    made = ready(*SMALL, "--eval-every", 0, "--estimator", "dreg-cv", name="cv")
     taught: list[int] = []
     learn = advise.learn_on_frozen
 
@@ -202,9 +205,9 @@ def test_an_estimator_learns_again_for_another_k(capsys, monkeypatch, trained: R
 
     monkeypatch.setattr(advise, "learn_on_frozen", noted)
     monkeypatch.setattr(subject, "learn_on_frozen", noted)
-    said = _advise(capsys, trained.path, *QUICK, "--estimator", "dreg-cv")
+    said = _advise(capsys, made.path, *QUICK, "--estimator", "dreg-cv")
     assert said.code == 0, said.err
-    assert taught == [4, 16]
+    assert taught == [16]
 
 
 # The next command
