@@ -7,6 +7,9 @@ from typing import Any
 
 from dregcli.app.diagnosis.advice import AtK, Choice
 from dregcli.app.diagnosis.advice_measured import Bounds, Candidate, Estimate, Ratio
+from dregcli.app.planning.words import last_objective
+from dregcli.engine.words import word_of
+from dregcli.parts import shown_word
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 
@@ -44,6 +47,11 @@ class AdviceReport:
     seconds: float
     next: str
     milliseconds: Estimate | None
+
+    @property
+    def own(self) -> str:
+        """The pair of the run's last step as people read it."""
+        return shown_word(f"{word_of(last_objective(self.spec))}/{self.spec.estimator}")
 
     def as_json(self) -> dict[str, Any]:
         """Return the report in the form of ``dreg advise --json``."""

@@ -8,13 +8,10 @@ from rich.text import Text
 
 from dregcli.app.diagnosis.advice_measured import Candidate, Ratio
 from dregcli.app.diagnosis.advice_report import AdviceReport
-from dregcli.app.planning.words import last_objective
 from dregcli.cli.diagnosis.advise_words import changes, number, of_k, of_pair, others, weights
 from dregcli.cli.diagnosis.variance_result import with_digits
 from dregcli.cli.render import Terminal
-from dregcli.engine.words import word_of
 from dregcli.names import Network
-from dregcli.parts import shown_word
 from dregcli.wording import encodable
 
 _WIDTH: Final = 98
@@ -52,8 +49,7 @@ def _say(terminal: Terminal, text: str) -> None:
 
 def _shown(report: AdviceReport) -> list[tuple[Candidate, Ratio | None]]:
     """Return the best pairs, and the run's own pair and the advised one in any case, in their order."""
-    spec = report.spec
-    always = {shown_word(f"{word_of(last_objective(spec))}/{spec.estimator}"), report.choice.use.label}
+    always = {report.own, report.choice.use.label}
     every = report.choice.compared
     room = _MOST_PAIRS - sum(each.label in always for each, _ in every)
     kept: list[tuple[Candidate, Ratio | None]] = []
