@@ -146,7 +146,7 @@ class AtK:
 
 def _per(gain: float, milliseconds: float, cost: Ratio) -> float | None:
     added = milliseconds * (1.0 - 1.0 / cost.value)
-    return gain / added if abs(cost.log) > ERRORS * cost.stderr and added else None
+    return gain / added + 0.0 if abs(cost.log) > ERRORS * cost.stderr and added else None
 
 
 def speed(a: Candidate, b: Candidate, network: Network) -> Ratio | None:

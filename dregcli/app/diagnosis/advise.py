@@ -318,5 +318,7 @@ class _Session:
         except NotFinite as error:
             self._listener.note(f"left out: {error.what}")
             return None
-        choice = choose([candidate_of(pair, each, None, self._k) for pair, each in found.encoder.items()])
+        choice = choose(
+            [candidate_of(pair, each, None, self._k, ks=self._ks) for pair, each in found.encoder.items()]
+        )
         return choice and choice.use

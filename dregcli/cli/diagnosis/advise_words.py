@@ -72,6 +72,8 @@ def _moved(each: AtK, now: int, bounds: Bounds) -> str:
     size = abs(each.slowdown.log)
     speed = times(Ratio(size, each.slowdown.stderr))
     is_slower = each.slowdown.log > 0.0
+    if each.gain == Estimate(0.0, 0.0):
+        return f"K={each.k} has the same bound, and learns {speed} {'slower' if is_slower else 'faster'}"
     if each.k < now:
         loses = f"K={each.k} loses {number(_minus(each.gain))} nats"
         if is_slower:

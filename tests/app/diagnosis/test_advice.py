@@ -366,6 +366,7 @@ def test_an_objective_that_gains_no_bound_by_samples_moves_for_speed_alone() -> 
         assert moved_to(others[:1], linear) == (64 if noise < 1.0 else 16)
     (found,) = at_other_ks(at(16, cost=10.0), [at(64, cost=20.0)], linear)
     assert (found.gain.value, found.gain.stderr) == (0.0, 0.0)
+    assert of_k(16, 16, (found,), linear) == "stay at K=16: K=64 has the same bound, and learns 2 times slower."
     # Another objective's bound decides nothing.
     unknown = replace(measured, tightens=False)
     assert moved_to([at(64, cost=10.0), at(4, cost=1.0)], unknown) == 16

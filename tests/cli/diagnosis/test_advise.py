@@ -257,6 +257,14 @@ def test_next_says_only_what_changes_and_is_accepted(trained: Run) -> None:
         assert _command(trained, spec.model_copy(update=changes)) == [*config, *words]
 
 
+def test_next_of_a_run_that_stopped_early_waits_longer(trained: Run) -> None:
+    """With more steps alone it would stop at the same step again."""
+    info = SimpleNamespace(failures=(), summary={"stopped_early": True})
+    stopped = SimpleNamespace(path=trained.path, status=lambda: RunStatus.COMPLETED, info=lambda: info)
+    words = _command(stopped, spec_of(trained).model_copy(update={"patience": 3}))
+    assert words[-4:] == ["--steps", "40", "--patience", "6"]
+
+
 @pytest.mark.parametrize(
     ("status", "failures", "words"),
     [
