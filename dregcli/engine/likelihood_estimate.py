@@ -46,7 +46,7 @@ def curve(log_w: Tensor, ks: Sequence[int]) -> Curve:
     jackknives: list[Tensor] = []
     squares: list[Tensor] = []
     for k in ks:
-        columns = _columns(log_w, k)
+        columns = columns_of(log_w, k)
         of_groups = log_mean_exp(columns).reshape(-1, examples)
         bounds.append(of_groups.mean(dim=0))
         squares.append((of_groups - bounds[-1]).square().sum(dim=0))
@@ -63,7 +63,7 @@ def _one_bound(log_w: Tensor) -> Curve:
     return Curve(bound, torch.full_like(bound, math.nan), torch.zeros_like(bound))
 
 
-def _columns(log_w: Tensor, k: int) -> Tensor:
+def columns_of(log_w: Tensor, k: int) -> Tensor:
     """Return the whole groups of K draws as columns, (K, groups x B), as functions of log-weights take them."""
     examples = log_w.shape[1]
     groups = log_w.shape[0] // k
@@ -79,7 +79,7 @@ def rises(log_w: Tensor) -> Tensor | None:
     eighth, examples = log_w.shape[0] // 8, log_w.shape[1]
     if not eighth:
         return None
-    of_groups = log_mean_exp(_columns(log_w[: 8 * eighth], eighth)).reshape(8, examples)
+    of_groups = log_mean_exp(columns_of(log_w[: 8 * eighth], eighth)).reshape(8, examples)
     bounds = [of_groups.mean(dim=0)]
     while len(of_groups) > 1:
         of_groups = torch.logaddexp(of_groups[0::2], of_groups[1::2]) - math.log(2.0)

@@ -1,6 +1,7 @@
 """Every objective's value and weight arrays against the naive value and automatic differentiation of it."""
 
 import math
+from itertools import permutations
 
 import pytest
 import torch
@@ -84,6 +85,24 @@ def test_the_weights_of_theta_are_those_of_the_objective_that_is_named(objective
     close(named_one.dmodel, own.dmodel)
     if k > 1 and objective.name == "elbo":
         assert not torch.allclose(own.model, iwae.model)
+
+
+@swept("objective, k", [case for case in CASES if case[1] == 2], named=named)
+def test_a_value_that_rises_with_k_is_never_below_its_mean_over_subsets(objective: Objective, k: int) -> None:
+    """The reason why its expectation rises: no expectation is needed to see it. jvi is the twin.
+
+    Samples are exchangeable, so that the mean over all orders of four samples has the expectation of the value.
+    """
+    log_w = log_weights(2 * k, batch=200, spread=3.0)
+    orders = [list(each) for each in permutations(range(2 * k))]
+    many, few = (torch.stack([objective.value(log_w[each[:n]]) for each in orders]).mean(dim=0) for n in (2 * k, k))
+    if objective.of_theta.is_linear(k) and objective.of_theta.is_linear(2 * k):
+        close(many, few)
+    elif objective.rises_with_k:
+        assert bool((many > few).all())
+    if objective == Jvi(1):
+        assert not objective.rises_with_k
+        assert bool((many < few - 1.0).any())
 
 
 def test_rws_keeps_the_weight_of_a_path_where_one_weight_dominates() -> None:

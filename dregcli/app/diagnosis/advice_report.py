@@ -7,13 +7,10 @@ from typing import Any
 
 from dregcli.app.diagnosis.advice import AtK, Choice
 from dregcli.app.diagnosis.advice_measured import Bounds, Candidate, Estimate, Ratio
-from dregcli.app.diagnosis.advise_request import AdviseRequest
-from dregcli.app.diagnosis.subject import Subject
-from dregcli.app.planning.words import short_words
-from dregcli.commands import command
-from dregcli.names import ModelName, RunStatus, Task
+from dregcli.app.planning.words import last_objective
+from dregcli.engine.words import word_of
+from dregcli.parts import shown_word
 from dregcli.specs.run import RunSpec
-from dregcli.store import layout
 from dregcli.store.run import Run
 
 
@@ -50,6 +47,11 @@ class AdviceReport:
     seconds: float
     next: str
     milliseconds: Estimate | None
+
+    @property
+    def own(self) -> str:
+        """The pair of the run's last step as people read it."""
+        return shown_word(f"{word_of(last_objective(self.spec))}/{self.spec.estimator}")
 
     def as_json(self) -> dict[str, Any]:
         """Return the report in the form of ``dreg advise --json``."""
@@ -114,6 +116,7 @@ def _at(each: AtK) -> dict[str, Any]:
         "slowdown": _ratio(each.slowdown),
         "gain_of_steps_instead": _estimate(each.instead),
         "pays": each.pays,
+        "refusal": each.refusal,
     }
 
 
@@ -123,28 +126,3 @@ def _estimate(found: Estimate | None) -> Mapping[str, float] | None:
 
 def _ratio(found: Ratio | None) -> dict[str, float] | None:
     return None if found is None else {"value": found.value, "stderr": found.error}
-
-
-def next_command(subject: Subject, request: AdviseRequest, use: Candidate, k: int) -> str:
-    """Return the command that trains as advised, ready to be pasted into a shell.
-
-    A run that is trained so already is prolonged. Otherwise its own spec is the config of the new run, so that data,
-    model and all other options stay as they were.
-    """
-    spec, run = subject.spec, subject.run
-    own = short_words(spec)
-    pair = ["--objective", use.objective, "--estimator", use.estimator, "--k", str(k)]
-    if request.run is None:
-        usual = type(spec).model_fields["dataset"].default
-        words = ["--dataset", spec.dataset or usual]
-        words += ["--task", spec.task.value] if spec.task is not Task.GENERATIVE else []
-        words += ["--model", spec.model] if spec.model != ModelName.VAE else []
-        return command("train", *words, *pair)
-    code = ["--model", request.code.model] if request.code.model else []
-    if (use.objective, use.estimator, k) == (own["objective"], own["estimator"], spec.k):
-        longer = ["--steps", str(2 * spec.steps)] if run.status() is RunStatus.COMPLETED else []
-        return command("train", "--resume", run.path, *longer, *code)
-    if spec.parent:
-        steps = ["--steps", str(spec.steps)]
-        return command("finetune-encoder", run.path.parent.parent / spec.parent.run, *pair, *steps, *code)
-    return command("train", "--config", run.path / layout.SPEC_FILE, *pair, *code)

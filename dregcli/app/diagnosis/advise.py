@@ -9,30 +9,30 @@ from typing import Final
 from dregcli.app.common.interrupts import StopRequest, stop_requests
 from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import memory_explained
-from dregcli.app.diagnosis.advice import AtK, choose, choose_k
-from dregcli.app.diagnosis.advice_measured import Bounds, Candidate, Gradient
-from dregcli.app.diagnosis.advice_report import AdviceReport, next_command
+from dregcli.app.diagnosis.advice import AtK, at_other_ks, choose, move
+from dregcli.app.diagnosis.advice_measured import Bounds, Candidate
+from dregcli.app.diagnosis.advice_next import next_command
+from dregcli.app.diagnosis.advice_report import AdviceReport
 from dregcli.app.diagnosis.advise_bounds import measure_bounds
+from dregcli.app.diagnosis.advise_candidates import candidate_of, promises
 from dregcli.app.diagnosis.advise_request import MOST_MEMORY, AdviseRequest
 from dregcli.app.diagnosis.advise_steps import ROUNDS, refusal_of, spec_of_training, time_steps, trainer_of
 from dregcli.app.diagnosis.networks import check_networks
 from dregcli.app.diagnosis.subject import Subject, find_subject, learned
 from dregcli.app.planning.asked_pairs import AskedPair
 from dregcli.app.planning.executing import Shape, with_threads
-from dregcli.app.planning.plan import in_words
 from dregcli.commands import command
 from dregcli.engine.device import prepare_process, settled_process
+from dregcli.engine.diagnostics.learn import learn_on_frozen
 from dregcli.engine.diagnostics.step_replicates import StepReplicates
-from dregcli.engine.diagnostics.step_study import FEWEST_REPLICATES, Found, Numbers, StepStudy
-from dregcli.engine.estimators import ESTIMATORS
+from dregcli.engine.diagnostics.step_study import FEWEST_REPLICATES, Found, StepStudy, not_finite
 from dregcli.engine.objectives import OBJECTIVES, Objective
 from dregcli.engine.pairs import Pair, estimators_of
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.training import Trainer
-from dregcli.engine.words import parameter_kinds, short_word, word_of
-from dregcli.errors import Fault, SpecError
-from dregcli.names import Backward, Promise, Split
-from dregcli.parts import shown_word
+from dregcli.engine.words import short_word
+from dregcli.errors import Fault, NotFinite, SpecError
+from dregcli.names import Backward, Split
 
 __all__ = ["AdviseRequest", "advise"]
 
@@ -62,7 +62,7 @@ def advise(
     Raises:
         SpecError: all faults of the options at once.
         RunNotFound: no such run, or the run has no checkpoint.
-        NotFinite: an estimator has no finite gradient on this model.
+        NotFinite: an estimator that was named has no finite gradient on this model.
         Interrupted: a signal came; nothing is kept.
     """
     prepare_process()
@@ -82,7 +82,7 @@ def advise(
 class _Ready:
     """A pair to measure: as it is typed, with what its estimator has learned, and its trainer or its refusal."""
 
-    asked: Pair
+    asked: AskedPair
     pair: Pair
     trainer: Trainer | None
     refusal: str | None
@@ -117,35 +117,35 @@ class _Session:
         bounds = self._bounds(ready[0].pair)
         costs = self._timed([each.trainer for each in ready], _STEPS)
         ready = [
-            each if each.trainer is None or cost else replace(each, refusal="training by it diverges at once here.")
+            each if each.trainer is None or cost else replace(each, refusal="training by it diverges here.")
             for each, cost in zip(ready, costs, strict=True)
         ]
         others = self._others()
         replicates, others = self._affordable([each.pair for each in ready], others)
         found = self._study([each.pair for each in ready], self._k, replicates)
-        candidates = [
-            self._candidate(each, found, self._k, cost or ()) for each, cost in zip(ready, costs, strict=True)
-        ]
+        timed = [(each, cost) for each, cost in zip(ready, costs, strict=True) if self._is_finite(each, found)]
+        ready = [each for each, _ in timed]
+        candidates = [self._candidate(each, found, self._k, cost or ()) for each, cost in timed]
         choice = choose(candidates)
         if choice is None:
             message = f"no pair can train {self._subject.spec.model} at K={self._k}: {candidates[0].refusal}"
             raise SpecError([Fault("estimator", message)], hint=command("estimators", "--k", str(self._k)))
         used = ready[candidates.index(choice.use)]
-        present, k, at = self._at_other_ks(used, choice.use, bounds, replicates)
+        present, moved, at = self._at_other_ks(used, choice.use, bounds, replicates)
         objectives = [each for pairs in others if (each := self._best_of(pairs, replicates // OTHER_SHARE))]
         return AdviceReport(
             run=self._subject.run,
             checkpoint=self._subject.checkpoint,
             spec=self._subject.spec,
             choice=choice,
-            k=k,
+            k=moved.k if moved else self._k,
             at=tuple(at),
             bounds=bounds,
             others=tuple(objectives),
             replicates=replicates,
             seed=self._request.seed,
             seconds=time.monotonic() - self._began,
-            next=next_command(self._subject, self._request, choice.use, k),
+            next=next_command(self._subject, self._request, choice.use, moved),
             milliseconds=present.milliseconds,
         )
 
@@ -157,25 +157,46 @@ class _Session:
     def _left(self) -> float:
         return max(0.0, self._request.budget - (time.monotonic() - self._began))
 
-    def _ready(self, asked: AskedPair) -> _Ready:
-        """Let an estimator learn its parameters, and build the trainer of a pair."""
+    def _ready(self, asked: AskedPair, k: int | None = None) -> _Ready:
+        """Let an estimator learn its parameters with K samples, and build the trainer of a pair."""
         self._check_stop()
-        pair = asked.pair
+        pair, k = asked.pair, k or self._k
         try:
-            spec = spec_of_training(self._subject, short_word(pair.objective), short_word(pair.estimator), self._k)
+            spec = spec_of_training(self._subject, short_word(pair.objective), short_word(pair.estimator), k)
             trainer = trainer_of(self._subject, spec)
         except SpecError as error:
-            return _Ready(pair, pair, None, refusal_of(error))
-        if asked.bare and pair.estimator.learned:
-            self._listener.note(f"{short_word(pair.estimator)}: learning on the frozen model at K={self._k}")
-            return _Ready(pair, learned(pair, self._subject, self._randomness, k=self._k), trainer, None)
-        return _Ready(pair, pair, trainer, None)
+            return _Ready(asked, pair, None, refusal_of(error))
+        if not (asked.bare and pair.estimator.learned):
+            return _Ready(asked, pair, trainer, None)
+        if k == self._subject.spec.k:
+            return _Ready(asked, learned(pair, self._subject, self._randomness, k=k), trainer, None)
+        # What a run learned with another number of samples is not what a run with this number would learn.
+        self._listener.note(f"{short_word(pair.estimator)}: learning on the frozen model at K={k}")
+        model, pixels = self._subject.model, self._subject.pixels
+        taught = learn_on_frozen(model, pixels, pair, k=k, randomness=self._randomness, k_chunk=self._chunk)
+        return _Ready(asked, taught, trainer, None)
+
+    def _is_finite(self, ready: _Ready, found: Found) -> bool:
+        """Whether a pair has a finite gradient; one that ``all`` named is left out without one.
+
+        Raises:
+            NotFinite: a pair that the user named has none.
+        """
+        if ready.pair in found.encoder:
+            return True
+        error = not_finite(ready.pair, self._k)
+        if not ready.asked.by_all:
+            raise error
+        self._listener.note(f"left out: {error.what}")
+        return False
 
     def _bounds(self, pair: Pair) -> Bounds:
         """Measure the bounds with as many rows as the budget has time for, judged by one draw of gradients."""
         draw = self._seconds([pair], self._k)
         per_row = draw / (self._k * self._subject.spec.batch_size)
         rows = int(_BOUNDS * self._request.budget / per_row)
+        if self._request.replicates is not None:  # as many as the gradients have, whatever this machine does beside
+            rows = self._request.replicates * self._k * self._subject.spec.batch_size
         self._listener.begin("bounds", None, "examples")
 
         def between(done: int) -> None:
@@ -183,7 +204,13 @@ class _Session:
             self._check_stop()
 
         found = measure_bounds(
-            self._subject, self._ks, rows=rows, k_chunk=self._chunk, seed=self._request.seed, between=between
+            self._subject,
+            pair.objective,
+            self._ks,
+            rows=rows,
+            k_chunk=self._chunk,
+            seed=self._request.seed,
+            between=between,
         )
         self._listener.end()
         return found
@@ -219,7 +246,7 @@ class _Session:
                 continue
             pairs = [Pair(objective, each) for each in estimators_of(objective)]
             takes = [each for each in pairs if not each.faults(self._k) and self._source.takes(each)]
-            plain = [each for each in takes if _promises(each, self._k) and not each.estimator.learned]
+            plain = [each for each in takes if promises(each, self._k) and not each.estimator.learned]
             if plain:
                 found.append(plain)
         return found
@@ -254,78 +281,44 @@ class _Session:
         return study.found()
 
     def _candidate(self, ready: _Ready, found: Found, k: int, cost: tuple[float, ...]) -> Candidate:
+        # A run of q alone trains nothing of the model.
+        of_p = None if self._subject.spec.parent else found.decoder.get(ready.pair)
         return candidate_of(
-            ready.asked, found.encoder[ready.pair], found.decoder[ready.pair], k, cost=cost, refusal=ready.refusal
+            ready.asked.pair, found.encoder[ready.pair], of_p, k, ks=self._ks, cost=cost, refusal=ready.refusal
         )
 
     def _at_other_ks(
         self, used: _Ready, present: Candidate, bounds: Bounds, replicates: int
-    ) -> tuple[Candidate, int, list[AtK]]:
-        """Measure the advised pair at the other numbers of samples; return it as timed among them, too."""
-        at: list[tuple[int, Trainer | None, str | None]] = [(self._k, used.trainer, None)]
-        for k in self._ks:
-            if k == self._k or used.asked.faults(k):
-                continue
-            words = short_word(used.asked.objective), short_word(used.asked.estimator)
+    ) -> tuple[Candidate, AtK | None, list[AtK]]:
+        """Measure the advised pair at the other numbers of samples.
+
+        Returns:
+            The pair as timed among them, the number to move to if there is one, and all numbers.
+        """
+        ks = [k for k in self._ks if k != self._k and not used.asked.pair.faults(k)]
+        others = [self._ready(used.asked, k) for k in ks]
+        own, *costs = self._timed([used.trainer, *(each.trainer for each in others)], _KS)
+        measured: list[Candidate] = []
+        for k, each, cost in zip(ks, others, costs, strict=True):
             try:
-                at.append((k, trainer_of(self._subject, spec_of_training(self._subject, *words, k)), None))
-            except SpecError as error:
-                at.append((k, None, refusal_of(error)))
-        costs = self._timed([trainer for _, trainer, _ in at], _KS)
-        others: list[Candidate] = []
-        for (k, _, refusal), cost in zip(at[1:], costs[1:], strict=True):
-            found = self._study([used.pair], k, replicates)
-            ready = _Ready(used.asked, used.pair, None, refusal or (None if cost else "training diverges at once."))
-            others.append(self._candidate(ready, found, k, cost or ()))
-        present = replace(present, cost=costs[0] or ())
-        return present, *choose_k(present, others, bounds)
+                found = self._study([each.pair], k, replicates)
+            except NotFinite as error:
+                self._listener.note(f"left out: {error.what}")
+                continue
+            refusal = each.refusal or (None if cost else "training diverges there.")
+            measured.append(self._candidate(replace(each, refusal=refusal), found, k, cost or ()))
+        present = replace(present, cost=own or ())
+        at = at_other_ks(present, measured, bounds)
+        return present, move(at, present.k), at
 
     def _best_of(self, pairs: Sequence[Pair], replicates: int) -> Candidate | None:
-        """Return the best pair of another objective, by the signal and the noise of a step."""
-        found = self._study(pairs, self._k, max(FEWEST_REPLICATES, replicates))
-        candidates = [candidate_of(pair, found.encoder[pair], found.decoder[pair], self._k) for pair in pairs]
-        choice = choose(candidates)
+        """Return the best pair of another objective, by signal and noise of a step; None without a finite one."""
+        try:
+            found = self._study(pairs, self._k, max(FEWEST_REPLICATES, replicates))
+        except NotFinite as error:
+            self._listener.note(f"left out: {error.what}")
+            return None
+        choice = choose(
+            [candidate_of(pair, each, None, self._k, ks=self._ks) for pair, each in found.encoder.items()]
+        )
         return choice and choice.use
-
-
-def candidate_of(
-    pair: Pair,
-    encoder: Numbers,
-    decoder: Numbers,
-    k: int,
-    *,
-    cost: tuple[float, ...] = (),
-    refusal: str | None = None,
-) -> Candidate:
-    """Return what is known about a pair, for the rules of ``advice``."""
-    promises, follows = _promises(pair, k), None
-    if not promises:
-        shares = pair.estimator.expectation(pair.objective)
-        follows = in_words(shares) if shares else pair.estimator.own_target
-    return Candidate(
-        label=shown_word(f"{word_of(pair.objective)}/{word_of(pair.estimator)}"),
-        objective=short_word(pair.objective),
-        estimator=short_word(pair.estimator),
-        k=k,
-        encoder=Gradient(encoder.variance, encoder.signal),
-        decoder=Gradient(decoder.variance, decoder.signal),
-        along=encoder.along,
-        squared_bias=encoder.squared_bias,
-        target=encoder.target,
-        promises=promises,
-        follows=follows,
-        cost=cost,
-        plainness=_plainness(pair),
-        refusal=refusal,
-    )
-
-
-def _promises(pair: Pair, k: int) -> bool:
-    """Whether a pair promises the gradient of its objective, and not that of a target of its own."""
-    return pair.promise(k) is Promise.UNBIASED and pair.estimator.own_target is None
-
-
-def _plainness(pair: Pair) -> tuple[int, ...]:
-    """Sort pairs: those that learn nothing first, then those with fewer parameters, then as they are listed."""
-    kind = type(pair.estimator)
-    return len(pair.estimator.learned), len(parameter_kinds(kind)), list(ESTIMATORS).index(pair.estimator.name)

@@ -59,7 +59,7 @@ def trainer_of(subject: Subject, spec: RunSpec) -> Trainer:
     Raises:
         SpecError: the model cannot be trained so.
     """
-    still = spec.model_copy(update={"lr": _STANDSTILL, "lr_posterior": None, "warmup_steps": 0})
+    still = spec.model_copy(update={"lr": _STANDSTILL, "lr_posterior": None, "warmup_steps": 0, "kl_warmup": 0})
     trainer = build_trainer(still, subject.data, subject.code)
     trainer.model.load_state_dict(subject.model.state_dict())
     return trainer
@@ -68,7 +68,7 @@ def trainer_of(subject: Subject, spec: RunSpec) -> Trainer:
 def time_steps(
     trainers: Sequence[Trainer], *, seconds: float, between: Callable[[int], None]
 ) -> list[tuple[float, ...] | None]:
-    """Return the time of a step of each trainer in each round, milliseconds; None where training diverges at once.
+    """Return the time of a step of each trainer in each round, milliseconds; None where training diverges.
 
     Args:
         trainers: the trainers.
@@ -78,33 +78,42 @@ def time_steps(
     warm = [_warm(trainer) for trainer in trainers]
     whole = [each for each in warm if each is not None]
     turn = seconds / max(1, len(whole) * (ROUNDS + 1))
-    found: list[list[float]] = [[] for _ in trainers]
+    found: list[list[float | None]] = [[] for _ in trainers]
     done = 0
     for _ in range(ROUNDS):
         for trainer, one, times in zip(trainers, warm, found, strict=True):
-            if one is not None:
+            if one is not None and None not in times:
                 steps = max(1, min(200, int(turn / one)))
-                times.append(1e3 * _time(trainer, steps) / steps)
+                each = _time(trainer, steps)
+                times.append(None if each is None else 1e3 * each / steps)
             done += 1
             between(done)
-    return [tuple(times) if one is not None else None for one, times in zip(warm, found, strict=True)]
+    return [_whole(times) for times in found]
+
+
+def _whole(times: Sequence[float | None]) -> tuple[float, ...] | None:
+    """Return the times of all rounds; None if one of them did not end, or if there was none."""
+    there = tuple(each for each in times if each is not None)
+    return there if there and len(there) == len(times) else None
 
 
 def _warm(trainer: Trainer) -> float | None:
-    """Take the first steps; return the time of the last one, seconds, or None if it is not finite."""
+    """Take the first steps; return the time of the last one, seconds, or None where training diverges."""
+    trainer.warm_up()
+    if _time(trainer, _WARM_UP) is None or (one := _time(trainer, 1)) is None:
+        return None
+    return max(one, 1e-6)
+
+
+def _time(trainer: Trainer, steps: int) -> float | None:
+    """Return the time of steps, seconds; None where training diverges."""
+    began = time.perf_counter()
     try:
-        trainer.warm_up()
-        _time(trainer, _WARM_UP)
-        return max(_time(trainer, 1), 1e-6)
+        for _ in range(steps):
+            trainer.advance()
+        trainer.collect()  # waits for a GPU
     except Diverged:
         return None
-
-
-def _time(trainer: Trainer, steps: int) -> float:
-    began = time.perf_counter()
-    for _ in range(steps):
-        trainer.advance()
-    trainer.collect()  # waits for a GPU
     return time.perf_counter() - began
 
 

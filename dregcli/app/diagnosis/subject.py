@@ -183,6 +183,7 @@ def find_subject(
             default_objective=objective,
             k=max(k, 1),
             or_k=[each for each in fewer if each > 0],
+            own=spec.estimator if spec else None,
         )
     except SpecError as error:
         found += error.faults

@@ -29,7 +29,13 @@ class AskedPair:
 
 
 def asked_pairs(
-    objective: str | None, estimators: Sequence[str], *, default_objective: str, k: int, or_k: Sequence[int] = ()
+    objective: str | None,
+    estimators: Sequence[str],
+    *,
+    default_objective: str,
+    k: int,
+    or_k: Sequence[int] = (),
+    own: str | None = None,
 ) -> list[AskedPair]:
     """Return the pairs that words name, each once.
 
@@ -40,6 +46,7 @@ def asked_pairs(
         default_objective: objective for estimators without one, if the user gave no objective.
         k: samples per example.
         or_k: other numbers of samples; a pair is accepted if it works with at least one of all these numbers.
+        own: the estimator that a run was trained with, which ``all`` includes with its parameters.
 
     Raises:
         SpecError: all faults at once: unknown words, pairs that cannot work, a pair that contradicts the objective.
@@ -53,7 +60,7 @@ def asked_pairs(
         faults += error.faults
     for word in estimators:
         try:
-            pairs = _meant(word, common, given=objective is not None, ks=(k, *or_k))
+            pairs = _meant(word, common, given=objective is not None, ks=(k, *or_k), own=own)
         except SpecError as error:
             faults += error.faults
             continue
@@ -114,12 +121,26 @@ def _objective_of(word: str, target: Objective | None) -> Objective | None:
     return own
 
 
-def _meant(word: str, common: Objective | None, *, given: bool, ks: Sequence[int]) -> list[Pair]:
+def _meant(
+    word: str, common: Objective | None, *, given: bool, ks: Sequence[int], own: str | None = None
+) -> list[Pair]:
     """Return the pairs that a word names; none if their objective is not known."""
     target = common if given else None
     if means_all(word):
         objective = _objective_of(word, target) or common
-        pairs = [Pair(objective, estimator) for estimator in estimators_of(objective)] if objective else []
+        pairs = [Pair(objective, estimator) for estimator in _all_of(objective, own)] if objective else []
         return [pair for pair in pairs if not faults_at_all(pair, ks)] or pairs
-    own, estimator = parse_asked(word, target)
-    return [Pair(objective, estimator)] if (objective := own or common) else []
+    named, estimator = parse_asked(word, target)
+    return [Pair(objective, estimator)] if (objective := named or common) else []
+
+
+def _all_of(objective: Objective, own: str | None) -> list[Estimator]:
+    """Return every estimator that an objective takes, and a run's own with its parameters.
+
+    Parameters that are learned are those of the training in any case, so that such an estimator is there once.
+    """
+    found = estimators_of(objective)
+    kept = parse_estimator(own) if own else None
+    if kept is None or kept in found or kept.refusal(objective):
+        return found
+    return [*(each for each in found if not (kept.learned and each.name == kept.name)), kept]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.loading.named import find_completed_run
@@ -14,7 +14,7 @@ from dregcli.app.models.request import AS_TRAINED, CodeRequest
 from dregcli.app.models.trust import code_of_run
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan, resolve_plan
-from dregcli.app.planning.words import spread_pair
+from dregcli.app.planning.words import short_words, spread_pair
 from dregcli.app.training.result import TrainResult
 from dregcli.app.training.train import start
 from dregcli.engine.checksum import tensors_sha256
@@ -22,11 +22,18 @@ from dregcli.engine.words import parse_scheduled, word_of
 from dregcli.errors import Fault, SpecError
 from dregcli.names import PriorGradient
 from dregcli.specs.execution import ROUNDING_ONLY
-from dregcli.specs.options import ParentSpec
+from dregcli.specs.options import ParentSpec, RunOptions
 from dregcli.specs.resolve import merge_options
 from dregcli.specs.run import RUN_ONLY, RunSpec
 from dregcli.store.checkpoints import Which
 from dregcli.store.runs import RunStore
+
+_SETTINGS: Final = (
+    *("objective", "estimator", "k", "steps", "batch_size", "optimizer", "lr", "lr_schedule", "warmup_steps"),
+    *("kl_warmup", "grad_clip", "ema", "patience", "seed", "backward", "screen_inflation", "screen_precision"),
+    "eval_k",
+)
+"""The options of ``finetune-encoder`` that can change the numbers of a run."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,16 @@ def _resolved(
     parent: RunSpec, given: Mapping[str, Any], data_dir: Path, faults: list[Fault], code: Code | None
 ) -> Plan:
     """Resolve the parent's spec with the given options, for the data on this machine."""
+    options, of_values = merge_options(given, _inherited(parent), None)
+    try:
+        return resolve_plan(options, data_dir, [*faults, *of_values], code)
+    except SpecError as error:
+        hint = "correct the above; every option is shown by: dreg finetune-encoder --help"
+        raise SpecError(error.faults, hint=hint) from error
+
+
+def _inherited(parent: RunSpec) -> dict[str, Any]:
+    """Return the options that a run without further ones has from its parent."""
     # Not inherited: tracked estimators, which belong to the objective, which may change; the interval of evaluations,
     # the patience, which counts them, and the warm-ups, which belong to the number of steps; and a learning rate and
     # a prior's gradient of theta, which stands still: the rate of q is the only one.
@@ -111,9 +128,22 @@ def _resolved(
     inherited["lr"] = parent.lr_posterior or parent.lr
     # A schedule of the objective belongs to the parent's steps, as its warm-ups do: its end is what q is trained for.
     inherited["objective"] = word_of(parse_scheduled(parent.objective).at(parent.steps))
-    options, of_values = merge_options(given, inherited, None)
-    try:
-        return resolve_plan(options, data_dir, [*faults, *of_values], code)
-    except SpecError as error:
-        hint = "correct the above; every option is shown by: dreg finetune-encoder --help"
-        raise SpecError(error.faults, hint=hint) from error
+    return inherited
+
+
+def options_beyond(parent: RunSpec, spec: RunSpec) -> dict[str, Any]:
+    """Return the options with which ``finetune-encoder`` makes a run like ``spec`` from its parent's checkpoint.
+
+    Args:
+        parent: spec of the parent.
+        spec: spec of the run that trains only q.
+    """
+    usual = {name: field.default for name, field in RunOptions.model_fields.items()}
+    inherited = _inherited(parent)
+    words = short_words(parent.model_copy(update={"objective": inherited["objective"]}))
+    without = {**usual, **inherited, **words}
+    # Validations change the numbers of a run with patience alone.
+    names = _SETTINGS if spec.patience is None else (*_SETTINGS, "eval_every")
+    given: dict[str, Any] = {name: getattr(spec, name) for name in names} | short_words(spec)
+    # A setting that is off cannot be typed; it is off in the parent, too.
+    return {name: value for name, value in given.items() if value not in (None, without[name])}

@@ -12,7 +12,6 @@ from dregcli.cli.diagnosis.advise_words import changes, number, of_k, of_pair, o
 from dregcli.cli.diagnosis.variance_result import with_digits
 from dregcli.cli.render import Terminal
 from dregcli.names import Network
-from dregcli.parts import shown_word
 from dregcli.wording import encodable
 
 _WIDTH: Final = 98
@@ -34,9 +33,10 @@ def show(terminal: Terminal, report: AdviceReport) -> None:
     more = f" ({left_out} more in --json)" if left_out else ""
     columns = (f"gradient of q{more}", "SNR² a step", "ms a step", "SNR² a second", "bias")
     terminal.table(columns, [_row(each, ratio, use) for each, ratio in shown])
+    networks = [each for each in (Network.ENCODER, Network.DECODER) if use.gradient(each)]
     terminal.table(
-        ("K", "bound, nats", "nats per ms", "ms a step", "SNR² a second: q", "and p"),
-        [_row_of_k(report, k) for k in sorted([use.k, *(each.k for each in report.at)])],
+        ("K", "bound, nats", "nats per ms", "ms a step", "SNR² a second: q", "and p")[: 4 + len(networks)],
+        [_row_of_k(report, k, networks) for k in sorted([use.k, *(each.k for each in report.at)])],
     )
     for text in (*others(report), weights(report.bounds, use.k), *changes(report)):
         _say(terminal, text)
@@ -49,8 +49,7 @@ def _say(terminal: Terminal, text: str) -> None:
 
 def _shown(report: AdviceReport) -> list[tuple[Candidate, Ratio | None]]:
     """Return the best pairs, and the run's own pair and the advised one in any case, in their order."""
-    spec = report.spec
-    always = {shown_word(f"{spec.objective}/{spec.estimator}"), report.choice.use.label}
+    always = {report.own, report.choice.use.label}
     every = report.choice.compared
     room = _MOST_PAIRS - sum(each.label in always for each, _ in every)
     kept: list[tuple[Candidate, Ratio | None]] = []
@@ -65,7 +64,8 @@ def _shown(report: AdviceReport) -> list[tuple[Candidate, Ratio | None]]:
 
 def _row(each: Candidate, ratio: Ratio | None, use: Candidate) -> list[str]:
     snr = "lost in noise" if each.encoder.is_lost else number(each.encoder.squared_snr)
-    return [each.label, snr, number(each.milliseconds), "1" if each is use else _times(ratio), _bias(each)]
+    speed = "1" if each is use else "-" if each.refusal is not None else _times(ratio)
+    return [each.label, snr, number(each.milliseconds), speed, _bias(each)]
 
 
 def _bias(each: Candidate) -> str:
@@ -77,15 +77,15 @@ def _bias(each: Candidate) -> str:
     return "yes, lost in noise" if found is None else f"{with_digits(found.value, found.stderr)} x the gradient"
 
 
-def _row_of_k(report: AdviceReport, k: int) -> list[str]:
+def _row_of_k(report: AdviceReport, k: int, networks: list[Network]) -> list[str]:
     for each in report.at:
         if each.k == k:
             per = each.nats_per_millisecond
             gain = f"{'+' if each.gain.value >= 0 else ''}{number(each.gain)}"
-            speeds = [_times(each.speed[network]) for network in (Network.ENCODER, Network.DECODER)]
+            speeds = [_times(each.speed[network]) for network in networks]
             return [str(k), gain, "-" if per is None else f"{per:.2g}", number(each.milliseconds), *speeds]
-    mean = sum(report.bounds.by_k[k]) / len(report.bounds.by_k[k])
-    return [str(k), f"{mean:.2f}", "", number(report.milliseconds), "1", "1"]
+    value = report.bounds.values[k]
+    return [str(k), f"{sum(value) / len(value):.2f}", "", number(report.milliseconds), *("1" for _ in networks)]
 
 
 def _times(ratio: Ratio | None) -> str:

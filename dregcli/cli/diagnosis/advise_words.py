@@ -3,7 +3,6 @@
 from dregcli.app.diagnosis.advice import LEAST_NATS, AtK, Choice
 from dregcli.app.diagnosis.advice_measured import Bounds, Candidate, Estimate, Ratio
 from dregcli.app.diagnosis.advice_report import AdviceReport
-from dregcli.app.diagnosis.advise_request import FACTOR
 from dregcli.cli.diagnosis.variance_result import with_digits
 from dregcli.commands import command
 
@@ -24,10 +23,11 @@ def of_pair(choice: Choice) -> list[str]:
     if choice.undecided:
         names = ", ".join(each.label for each in choice.undecided)
         text += f": undecided between it and {names}, it is the cheaper or the simpler one"
-    elif second := [(each, ratio) for each, ratio in choice.compared if each is not use and not each.is_biased]:
+    elif second := [
+        (each, ratio) for each, ratio in choice.compared if ratio and each is not use and _is_rival(each)
+    ]:
         other, ratio = second[0]
-        if ratio is not None:
-            text += f": {times(ratio.inverse)} the SNR² a second of {other.label}, the next unbiased pair"
+        text += f": {times(ratio.inverse)} the SNR² a second of {other.label}, the next unbiased pair"
     lines = [f"{text}."]
     for each in choice.beyond[:1]:
         ratio = next(found for pair, found in choice.compared if pair is each)
@@ -37,6 +37,10 @@ def of_pair(choice: Choice) -> list[str]:
             "that training ends elsewhere, better or worse: compare both over seeds before you use it."
         )
     return lines
+
+
+def _is_rival(each: Candidate) -> bool:
+    return not each.is_biased and each.refusal is None and each.moves
 
 
 def bias_of(each: Candidate) -> str:
@@ -51,31 +55,51 @@ def bias_of(each: Candidate) -> str:
 def of_k(now: int, to: int, at: tuple[AtK, ...], bounds: Bounds) -> str:
     """Say which K to use, and why."""
     if not at:
-        return f"stay at K={now}: the pair is not defined with the other numbers of samples."
+        return f"stay at K={now}: the pair is not defined, or has no gradient, with the other numbers of samples."
     for each in at:
         if each.k == to:
             return f"{'raise' if to > now else 'lower'} K to {to}: {_moved(each, now, bounds)}."
+    reasons = {each.refusal for each in at}
+    if len(reasons) == 1 and (reason := reasons.pop()):
+        return f"stay at K={now}: {_clause(reason)}."
     return f"stay at K={now}: {'; '.join(_moved(each, now, bounds) for each in at)}."
 
 
 def _moved(each: AtK, now: int, bounds: Bounds) -> str:
     """Say what another number of samples gains, and what its time would gain otherwise."""
-    steps = "" if each.instead is None or bounds.rise is None else number(_size(each.instead))
+    if each.refusal is not None:
+        return f"K={each.k} is not advised, because {_clause(each.refusal)}"
+    size = abs(each.slowdown.log)
+    speed = times(Ratio(size, each.slowdown.stderr))
+    is_slower = each.slowdown.log > 0.0
+    if each.gain == Estimate(0.0, 0.0):
+        return f"K={each.k} has the same bound, and learns {speed} {'slower' if is_slower else 'faster'}"
     if each.k < now:
-        freed = f", and the steps that it makes room for gain {steps}" if steps else ""
-        return f"K={each.k} loses {number(_size(each.gain))} nats{freed}"
+        loses = f"K={each.k} loses {number(_minus(each.gain))} nats"
+        if is_slower:
+            return f"{loses}, and learns {speed} slower as well"
+        if each.instead is None:
+            return f"{loses}, and learns {speed} faster"
+        return f"{loses}, and the steps that it makes room for gain {number(_minus(each.instead))}"
     gains = f"K={each.k} gains {number(each.gain)} nats"
+    if not is_slower:
+        return f"{gains}, and learns {speed} faster as well" if size else gains
     if each.gain.value < LEAST_NATS:
         return f"{gains}, and less than {LEAST_NATS} does not pay"
-    if steps:
-        return f"{gains}, and as much time for more steps gains {steps}"
+    if each.instead is not None:
+        return f"{gains}, and as much time for more steps gains {number(each.instead)}"
     if (below := each.pays_below) is not None:
         return f"{gains}, and pays once twice the steps gain less than {number(below)} (no earlier checkpoint tells)"
     return gains
 
 
-def _size(found: Estimate) -> Estimate:
-    return Estimate(abs(found.value), found.stderr)
+def _clause(reason: str) -> str:
+    """Return a reason as a part of a sentence."""
+    return reason.rstrip(".")
+
+
+def _minus(found: Estimate) -> Estimate:
+    return Estimate(-found.value + 0.0, found.stderr)
 
 
 def others(report: AdviceReport) -> list[str]:
@@ -104,17 +128,17 @@ def changes(report: AdviceReport) -> list[str]:
     """Name the measured facts that could change the advice."""
     bounds, k = report.bounds, report.choice.use.k
     found: list[str] = []
-    if k > 1 and bounds.ess.value < FEW:
+    if bounds.ess.value < min(FEW, k / 2.0):
         found.append("few samples count, so that a softer objective (vr-iwae, ciwae) has more signal")
     if bounds.khat_high is not None and bounds.khat_high > HEAVY:
         found.append("the tails are heavy: q is farther from the posterior than measured, and a larger K gains more")
     if bounds.rise is not None and report.k <= k:
-        prices = [each.pays_below for each in report.at if each.k > k and each.gain.value >= LEAST_NATS]
+        dear = [each for each in report.at if each.k > k and each.gain.value >= LEAST_NATS and not each.refusal]
         found += [
-            f"twice the steps gain {number(bounds.rise)} nats now, and K={FACTOR * k} pays once that is below "
+            f"twice the steps gain {number(bounds.rise)} nats now, and K={each.k} pays once that is below "
             f"{number(price)}"
-            for price in prices
-            if price is not None
+            for each in dear
+            if (price := each.pays_below) is not None
         ]
     found.append("the order of the pairs belongs to this distance: ask again when it has halved or doubled")
     return [f"What would change this: {'; '.join(found)}."]

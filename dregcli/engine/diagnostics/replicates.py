@@ -96,6 +96,17 @@ def prior_gradients_of(model: Model) -> tuple[PriorGradient, ...]:
     return tuple(kind for kind, rule in RULES.items() if rule is None or model.no_prior_path(rule) is None)
 
 
+def networks_of(model: Model) -> tuple[Network, ...]:
+    """Return the networks of a model that have parameters; those of a learned prior are not the decoder's."""
+    of_prior = frozenset(model.prior_parameters())
+    there = {
+        Network.ENCODER: True,
+        Network.DECODER: bool(model.model_parameters().keys() - of_prior),
+        Network.PRIOR: bool(of_prior),
+    }
+    return tuple(network for network, is_there in there.items() if is_there)
+
+
 class ModelReplicates:
     """Gradients of a model at fixed examples and pixels, for the mean over the examples.
 
@@ -116,12 +127,7 @@ class ModelReplicates:
         self._execution = Execution(k_chunk=k_chunk)
         self._of_prior = frozenset(model.prior_parameters())
         self.prior_gradients = prior_gradients_of(model)
-        there = {
-            Network.ENCODER: True,
-            Network.DECODER: bool(model.model_parameters().keys() - self._of_prior),
-            Network.PRIOR: bool(self._of_prior),
-        }
-        self.networks = tuple(network for network, is_there in there.items() if is_there)
+        self.networks = networks_of(model)
 
     @property
     def device(self) -> torch.device:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import torch
 
-from dregcli.engine.diagnostics.replicates import Drawn, ModelReplicates, prior_gradients_of
+from dregcli.engine.diagnostics.replicates import Drawn, ModelReplicates, networks_of, prior_gradients_of
 from dregcli.engine.examples import Examples
 from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair
 from dregcli.engine.pixels import Pixels, training_pixels
 from dregcli.engine.randomness import Randomness, Stream
-from dregcli.names import Network, PriorGradient
+from dregcli.names import PriorGradient
 
 
 class StepReplicates:
@@ -30,7 +30,6 @@ class StepReplicates:
     """
 
     at_once = 1
-    networks = (Network.ENCODER, Network.DECODER)
 
     def __init__(
         self,
@@ -46,6 +45,7 @@ class StepReplicates:
         self._randomness, self._batch_size, self._k_chunk = randomness, batch_size, k_chunk
         # Batches are drawn on the CPU, so that every device measures the same ones.
         self._order = Randomness(randomness.seed)
+        self.networks = networks_of(model)
         self.prior_gradients = prior_gradients_of(model)
 
     @property

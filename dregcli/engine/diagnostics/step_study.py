@@ -51,12 +51,19 @@ class Found:
     """The results of a study.
 
     Attributes:
-        encoder: for each pair, the numbers of the posterior's gradient.
-        decoder: for each pair, the numbers of the model's gradient, which most pairs of an objective share.
+        encoder: for each pair with a finite gradient, the numbers of the posterior's gradient.
+        decoder: for each of them, the numbers of the model's gradient, which most pairs of an objective share; empty
+            if only the posterior and the prior have parameters.
     """
 
     encoder: dict[Pair, Numbers]
     decoder: dict[Pair, Numbers]
+
+
+def not_finite(pair: Pair, k: int) -> NotFinite:
+    """Return the error for a pair without a finite gradient."""
+    what = f"'{pair.word}' has no finite gradient at K={k}."
+    return NotFinite(what, hint="leave out this estimator or this K")
 
 
 class StepStudy:
@@ -78,6 +85,7 @@ class StepStudy:
         self._networks = [each for each in (Network.ENCODER, Network.DECODER) if each in source.networks]
         self._moments = {network: GroupMoments(GROUPS) for network in self._networks}
         self._chosen: dict[Network, Tensor | None] = {}
+        self._finite = list(self._pairs)
         self.drawn = 0
 
     @property
@@ -94,14 +102,14 @@ class StepStudy:
         """Make one draw.
 
         Raises:
-            NotFinite: a pair has no finite gradient here.
+            NotFinite: no pair has a finite gradient here, or the one that all are compared with has none.
         """
         drawn = self._source.draw(Stream.VARIANCE_NOISE, self.drawn, self._source.at_once, self._pairs, self._k)
         group = self.drawn * GROUPS // self._draws
         for network in self._networks:
             vectors = self._some(network, drawn.gradients[network])
             if network is Network.ENCODER:
-                self._require_finite(vectors)
+                self._leave_out(vectors)
             self._moments[network].add(group, vectors)
         self.drawn += 1
 
@@ -117,21 +125,25 @@ class StepStudy:
         chosen = self._chosen[network]
         return vectors if chosen is None else vectors[..., chosen]
 
-    def _require_finite(self, vectors: Tensor) -> None:
-        for pair, each in zip(self._pairs, vectors, strict=True):
-            if not bool(torch.isfinite(each).all()):
-                what = f"'{pair.word}' has no finite gradient at K={self._k}."
-                raise NotFinite(what, hint="leave out this estimator or this K")
+    def _leave_out(self, vectors: Tensor) -> None:
+        """Leave out the pairs without a finite gradient, given all vectors (P, n, D)."""
+        are_finite = torch.isfinite(vectors).flatten(1).all(dim=1)
+        broken = [pair for pair, each in zip(self._pairs, are_finite, strict=True) if not bool(each)]
+        self._finite = [pair for pair in self._finite if pair not in broken]
+        left = [pair for pair in self._asked if pair in self._finite]
+        if not left or self._target not in self._finite:
+            raise not_finite(self._target if left else self._asked[0], self._k)
 
     def found(self) -> Found:
         """Return the results of all draws."""
         target = self._pairs.index(self._target)
-        encoder = {pair: self._numbers(Network.ENCODER, i, target) for i, pair in enumerate(self._asked)}
+        finite = [(i, pair) for i, pair in enumerate(self._pairs) if pair in self._asked and pair in self._finite]
+        encoder = {pair: self._numbers(Network.ENCODER, i, target) for i, pair in finite}
         decoder: dict[Pair, Numbers] = {}
         if Network.DECODER in self._networks:
             # All pairs are of one objective, so that there is one sequence.
             shared = self._numbers(Network.DECODER, 0, 0)
-            decoder = dict.fromkeys(self._asked, shared)
+            decoder = dict.fromkeys(encoder, shared)
         return Found(encoder, decoder)
 
     def _numbers(self, network: Network, i: int, target: int) -> Numbers:

@@ -109,6 +109,8 @@ class Objective(ABC):
         has_path: whether phi's gradient has a path. For rws it has none: there is only the score.
         can_be_tempered: whether its gradient is known if the KL part of the log-weights has less weight than 1.
         has_partners: whether ``dscore_by_partner`` is known.
+        rises_with_k: whether its value is known to be a lower bound of log p(x) whose expectation never falls as K
+            grows. Then a gain of the value by more samples is a tighter bound.
         written_if_set: parameters that a word has only where they differ from their defaults. They were added after
             runs had been kept, whose words and hashes must stay the same.
         fitted_fields: fields that are no parameters of its word. They hold numbers that are fitted to log-weights
@@ -123,6 +125,7 @@ class Objective(ABC):
     has_path: ClassVar[bool] = True
     can_be_tempered: ClassVar[bool] = True
     has_partners: ClassVar[bool] = False
+    rises_with_k: ClassVar[bool] = False
     written_if_set: ClassVar[tuple[str, ...]] = ()
     fitted_fields: ClassVar[tuple[str, ...]] = ()
 

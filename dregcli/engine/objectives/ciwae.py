@@ -24,6 +24,7 @@ class Ciwae(FunctionObjective):
         "beta/K + (1-beta)*v", "beta/K + (1-beta)*v", "-beta/K - (1-beta)*v", "beta/K + (1-beta)*v^2"
     )
     has_partners: ClassVar[bool] = True
+    rises_with_k: ClassVar[bool] = True
 
     beta: float = 0.5
 

@@ -22,6 +22,7 @@ class Elbo(FunctionObjective):
     cites: ClassVar[tuple[str, ...]] = ("kingma2014vae",)
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("1/K", "1/K", "-1/K", "1/K")
     has_partners: ClassVar[bool] = True
+    rises_with_k: ClassVar[bool] = True
 
     def terms(self, log_w: Tensor) -> Terms:
         """Compute F_k = 1/K and F_kk = 0, shape (K, B)."""

@@ -24,6 +24,7 @@ class Iwae(FunctionObjective):
     cites: ClassVar[tuple[str, ...]] = ("burda2016iwae",)
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("v", "v", "-v", "v^2")
     has_partners: ClassVar[bool] = True
+    rises_with_k: ClassVar[bool] = True
 
     def terms(self, log_w: Tensor) -> Terms:
         """Compute F_k = v_k and F_kk = v_k - v_k^2 with v the normalised weights, shape (K, B)."""

@@ -21,6 +21,8 @@ def divisors(k: int) -> list[int]:
 class Grouped(Objective):
     """An objective whose samples are cut into M groups of K/M: consecutive samples make a group."""
 
+    rises_with_k: ClassVar[bool] = True
+
     groups: int = 8
 
     @property

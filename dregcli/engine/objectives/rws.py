@@ -29,6 +29,7 @@ class Rws(Objective):
     cites: ClassVar[tuple[str, ...]] = ("bornschein2015rws",)
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("v", "0", "(1-sleep)*v", "(1-sleep)*(v - v^2)")
     has_path: ClassVar[bool] = False
+    rises_with_k: ClassVar[bool] = True
     # Its posterior follows log q under the weights: no part of that is a KL that could have less weight.
     can_be_tempered: ClassVar[bool] = False
     written_if_set: ClassVar[tuple[str, ...]] = ("sleep",)

@@ -28,6 +28,7 @@ class VrIwae(FunctionObjective):
     cites: ClassVar[tuple[str, ...]] = ("daudel2023vriwae", "li2016renyi")
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("u", "u", "-u", "alpha*u + (1-alpha)*u^2")
     has_partners: ClassVar[bool] = True
+    rises_with_k: ClassVar[bool] = True
 
     alpha: float = 0.5
 

@@ -4,7 +4,7 @@ import pytest
 
 from dregcli.app.planning.asked_pairs import asked_pairs, means_all, parse_asked
 from dregcli.engine.pairs import estimators_of
-from dregcli.engine.words import parse_objective
+from dregcli.engine.words import parse_objective, word_of
 from dregcli.errors import SpecError
 
 
@@ -59,6 +59,24 @@ def test_bare_is_without_parameters() -> None:
     found = asked_pairs(None, ["dreg-cv", "dreg-alpha:alpha=0.5", "jvi:order=2/dreg"], default_objective="iwae", k=4)
     assert [asked.bare for asked in found] == [True, False, True]
     assert all(asked.bare for asked in _asked("all"))
+
+
+def test_all_includes_the_estimator_of_the_run_with_its_parameters() -> None:
+    def names(own: str | None, objective: str = "iwae", k: int = 4) -> list[str]:
+        found = asked_pairs(objective, ["all"], default_objective="iwae", k=k, own=own)
+        assert all(each.by_all and each.bare for each in found)
+        return [word_of(each.pair.estimator) for each in found]
+
+    usual = names(None)
+    assert names("dreg-alpha:alpha=0.5") == [*usual, "dreg-alpha:alpha=0.5"]
+    assert names("dreg-alpha:alpha=0.9") == usual, "it is one of all"
+    # Scalars that are learned are those of the training: there is one such estimator.
+    learned = "dreg-cv:alpha=0.0,beta=1.0,gamma=0.0,delta=0.0"
+    assert len(names(learned)) == len(usual)
+    assert learned in names(learned)
+    # An own estimator that cannot work here is none that the user named.
+    assert names("dreg-alpha:alpha=0.5", "rws") == names(None, "rws")
+    assert names("vimco:baseline=geometric", k=1) == names(None, k=1)
 
 
 def test_every_fault_at_once() -> None:

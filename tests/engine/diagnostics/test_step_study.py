@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from dregcli.app.diagnosis.advice import choose
-from dregcli.app.diagnosis.advise import candidate_of
+from dregcli.app.diagnosis.advise_candidates import candidate_of
 from dregcli.engine.diagnostics.measurement import GROUPS
 from dregcli.engine.diagnostics.replicates import Drawn
 from dregcli.engine.diagnostics.step_replicates import StepReplicates
