@@ -9,8 +9,9 @@ from dregcli.describe import bound_k, seen_as
 from dregcli.names import Split
 from dregcli.report.aggregate import Aggregate
 from dregcli.report.arrangement import USUAL, Arrangement
-from dregcli.report.comparison import Comparison, Measure, headline
-from dregcli.report.groups import Evaluated, Group
+from dregcli.report.comparison import Comparison, Measure, evaluated_by, headline
+from dregcli.report.evaluated import Evaluated
+from dregcli.report.groups import Group
 from dregcli.report.paired import FEWEST_SEEDS, Paired
 from dregcli.report.series import series
 from dregcli.report.settings import value_in_words
@@ -57,12 +58,7 @@ class _Row:
     @property
     def evaluated(self) -> Evaluated | None:
         """The evaluations by which the groups are listed; None if final bounds are listed."""
-        if (of := self.measure) is None or of.kind == "final":
-            return None
-        for key, found in self.group.evaluations().items():
-            if (key.split, key.k, key.seed, key.n) == (of.split, of.k, of.seed, of.examples):
-                return found
-        return None
+        return evaluated_by(self.group, self.measure)
 
 
 def _seeds(row: _Row) -> Cell:

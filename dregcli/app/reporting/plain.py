@@ -50,6 +50,9 @@ def _group(group: Group, label: str, time_to: float | None) -> dict[str, Any]:
         "evals": [
             {
                 **key._asdict(),
+                "checkpoint": found.step,
+                "steps": found.steps,
+                "at_end": key.checkpoint is None,
                 "examples": key.n,
                 **vars(found.bound),
                 "ess": _plain(found.ess),
