@@ -11,7 +11,7 @@ from typing import Any, Final
 from dregcli.names import RunStatus, Split
 from dregcli.report.aggregate import Aggregate, Better, aggregate, mapping, number
 from dregcli.report.evaluated import Evaluated, EvaluationKey, evaluated, is_at_end
-from dregcli.report.series import Metrics, seconds_to
+from dregcli.report.series import Metrics, seconds_to, series
 from dregcli.report.tracked import Tracked, at_the_end
 
 
@@ -193,6 +193,15 @@ class Group:
     def seconds_to(self, bound: float) -> Aggregate | None:
         """Aggregate the seconds until the validation bound first reached this value, over the seeds that did."""
         return self.over_seeds(lambda row: row.seconds_to(bound), "smaller")
+
+    def validation_intervals(self) -> list[int]:
+        """Return the numbers of steps between validations of its runs, ascending: runs of a group may differ in it.
+
+        The time to a bound is rounded up to the next validation. A run that validates only at its end has all its
+        steps in one interval.
+        """
+        validated = [row for row in self.seeds() if series(row.metrics, Split.VALID, "bound")]
+        return sorted({int(row.spec.get("eval_every") or row.spec["steps"]) for row in validated})
 
     def bound(self, split: Split) -> Aggregate | None:
         """Aggregate the final bound over seeds, nats per example."""

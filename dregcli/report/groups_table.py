@@ -233,10 +233,18 @@ def _verdicts(labels: Mapping[str, str], first: Comparison | None) -> list[str]:
 
 def time_notes(groups: Sequence[Group], time_to: float | None) -> list[str]:
     """Warn of times to a bound that cannot be compared; empty if there is nothing to warn of."""
-    kinds = {(seen_as(group.spec), group.spec["data_checksum"], bound_k(group.spec)) for group in groups}
-    if time_to is None or len(kinds) < 2:
+    if time_to is None:
         return []
-    return [
-        "The time to a bound uses each run's own validation bound. It cannot be compared between groups with "
-        "different data or K."
-    ]
+    notes: list[str] = []
+    if len({(seen_as(group.spec), group.spec["data_checksum"], bound_k(group.spec)) for group in groups}) > 1:
+        notes.append(
+            "The time to a bound uses each run's own validation bound. It cannot be compared between groups with "
+            "different data or K."
+        )
+    every = sorted({steps for group in groups for steps in group.validation_intervals()})
+    if len(every) > 1:
+        notes.append(
+            "The time to a bound is that of the next validation, and these runs do not validate equally often: every "
+            f"{every[0]:,} to {every[-1]:,} steps. A run may have reached the bound up to one such interval before."
+        )
+    return notes

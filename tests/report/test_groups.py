@@ -13,7 +13,7 @@ from dregcli.names import RunStatus, Split
 from dregcli.report.arrangement import Arrangement
 from dregcli.report.evaluated import EvaluationKey
 from dregcli.report.groups import RunRow, group_rows
-from dregcli.report.groups_table import groups_table
+from dregcli.report.groups_table import groups_table, time_notes
 from dregcli.report.html.results import evaluations
 from dregcli.report.latex_table import latex_table
 from dregcli.report.sections import sections_of
@@ -91,6 +91,24 @@ def test_what_stands_beside_a_mean_is_of_the_same_weights_and_the_same_seeds() -
         (None, (50, 51, 52, 53), True, 4),
     ]
     assert any("k-hat is above 0.7 for up to 50 % of the examples" in text for text in warnings_of(sections))
+
+
+def test_a_time_to_a_bound_is_known_to_one_validation_interval_alone() -> None:
+    """Runs of a group may differ in it, because it changes no number of the training."""
+    often, seldom, at_end = (
+        replace(run_row(seed), spec=run_row(seed, eval_every=n).spec) for seed, n in enumerate((100, 5000, 0))
+    )
+    never = run_row(3, metrics={}, eval_every=7)
+    other = run_row(0, estimator="stl", eval_every=100)
+    found = group_rows([often, seldom, at_end, never, other])
+    assert [group.validation_intervals() for group in found] == [[100, 1000, 5000], [], [100]]
+    (note,) = time_notes(found, -91.0)
+    assert "every 100 to 5,000 steps" in note
+    assert time_notes(found, None) == []
+    assert time_notes(group_rows([often, other, never]), -91.0) == []
+    sections = sections_of(found[:1])
+    told = report_json(Report(sections, [], [], {}, []), time_to=-91.0)["groups"][0]["time_to"]
+    assert (told["of"], told["eval_every"]) == (3, [100, 1000, 5000])
 
 
 V, WINDOWED, N = "stl.posterior_variance", "stl.posterior_variance_window", "tracked_window"

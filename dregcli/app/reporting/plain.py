@@ -70,7 +70,8 @@ def _group(group: Group, label: str, time_to: float | None) -> dict[str, Any]:
     }
     if time_to is not None:
         reached = _plain(group.seconds_to(time_to))
-        found["time_to"] = {"bound": time_to, "seconds": reached, "of": len(group.seeds())}
+        every = group.validation_intervals()
+        found["time_to"] = {"bound": time_to, "seconds": reached, "of": len(group.seeds()), "eval_every": every}
     if bias := group.bias():
         found["bias"] = [{"run": path, **verdict} for path, verdict in bias]
     return found
