@@ -47,7 +47,8 @@ def pareto_shape(log_w: Tensor) -> Tensor | None:
     largest = torch.topk(log_w.T, size + 1, dim=1, sorted=True).values
     sizes = (largest > -math.inf).sum(dim=1).clamp(max=size)
     found = torch.full_like(largest[:, 0], math.inf)
-    for each in sizes.unique().tolist():
+    different: list[int] = sizes.unique().tolist()  # pyright: ignore[reportUnknownVariableType]
+    for each in different:
         if each >= FEWEST_TAIL:
             rows = sizes == each
             found[rows] = _of_tail(largest[rows, : each + 1])
