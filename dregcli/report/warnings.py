@@ -39,8 +39,8 @@ def warnings_of(sections: Sequence[ReportSection]) -> list[str]:
         )
     if others := {group.key for group in groups if _has_other_checkpoints(group)}:
         found.append(
-            f"{named(sections, others)}: evaluations at other steps than those of the final bounds are shown, but not "
-            "compared."
+            f"{named(sections, others)}: evaluations at other steps than those of the final bounds are shown, but "
+            "not compared."
         )
     shares = {group.key: max((_unreliable(row) for row in group.seeds()), default=0.0) for group in groups}
     if worst := max(shares.values(), default=0.0):

@@ -1,6 +1,7 @@
 """The heaviness of importance weights' tail: the shape k-hat of Pareto-smoothed importance sampling."""
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -47,8 +48,7 @@ def pareto_shape(log_w: Tensor) -> Tensor | None:
     largest = torch.topk(log_w.T, size + 1, dim=1, sorted=True).values
     sizes = (largest > -math.inf).sum(dim=1).clamp(max=size)
     found = torch.full_like(largest[:, 0], math.inf)
-    different: list[int] = sizes.unique().tolist()  # pyright: ignore[reportUnknownVariableType]
-    for each in different:
+    for each in cast("list[int]", sizes.unique().tolist()):
         if each >= FEWEST_TAIL:
             rows = sizes == each
             found[rows] = _of_tail(largest[rows, : each + 1])
