@@ -51,7 +51,7 @@ class Evaluated:
     Attributes:
         bound: evaluated bound, nats per example.
         ess: mean effective sample size.
-        khat: median k-hat over examples; None where K is too small for k-hat.
+        khat: median k-hat over examples; None where K is too small for k-hat, or where a median is infinite.
         khat_share: share of examples with a k-hat above 0.7; None where K is too small for k-hat.
         active_units: number of latents whose mean varies over examples.
         curve: bound by K, ascending in K.
@@ -93,6 +93,7 @@ def evaluated(evals: Sequence[Mapping[str, Any]]) -> Evaluated:
     evals = [attrs for attrs in evals if number(attrs["value"]) is not None] or evals
     thresholds = {attrs.get("active_threshold") for attrs in evals}
     khats = [khat for attrs in evals if (khat := mapping(attrs.get("khat"))) is not None]
+    medians = [number(khat.get("median")) for khat in khats]
     points: dict[int, list[object]] = {}
     for attrs in evals:
         for point in attrs.get("curve", ()):
@@ -101,7 +102,8 @@ def evaluated(evals: Sequence[Mapping[str, Any]]) -> Evaluated:
     return Evaluated(
         over([attrs["value"] for attrs in evals], "larger") or Aggregate(math.nan, None, math.nan, len(evals)),
         over([attrs.get("ess") for attrs in evals], "larger"),
-        over([khat.get("median") for khat in khats], "smaller"),
+        # To leave out an infinite k-hat would leave out the worst seed.
+        over([*medians], "smaller") if None not in medians else None,
         over([khat.get("share_above_0.7") for khat in khats], "smaller"),
         # Counts above different thresholds cannot be averaged. More active units are not better.
         over([attrs.get("active_units") for attrs in evals], None) if len(thresholds) == 1 else None,

@@ -73,6 +73,12 @@ def test_what_stands_beside_a_mean_is_of_the_same_weights_and_the_same_seeds() -
     assert (at_end.bound.mean, at_end.bound.n, at_end.step, at_end.step_in_words) == (-91.5, 4, None, "50 to 53")
     assert at_end.ess is not None
     assert (at_end.ess.mean, at_end.ess.stderr, at_end.ess.n) == (35.0, pytest.approx(math.sqrt(500 / 12)), 4)
+    assert at_end.khat is not None
+    assert at_end.khat.mean == 35.0
+    worst = replace(rows[0], evals=[evaluation(50, -90.0, math.inf)])
+    infinite = group_rows([worst, *rows[1:]])[0].evaluated("test", 500, 0, 90)
+    assert infinite is not None
+    assert infinite.khat is None, "the worst seed is not left out"
     sections = sections_of([group])
     (section,) = sections
     chosen = Arrangement(("group", "mean", "ess", "k-hat", "active"))
