@@ -25,26 +25,31 @@ _IN_ASCII: Final = {
 _HORIZONTAL: Final = ("HORIZONTAL", "LEFT", "RIGHT")
 
 
+_HUGE: Final = 1e7
+"""Size from which on a number, or an error, is shown by four digits and a power of ten."""
+
+
 def number(value: float) -> str:
     """Format a number for progress and tables."""
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.2f}" if abs(value) < 1e4 else f"{value:.4g}"
+    return f"{value:.2f}" if abs(value) < _HUGE else f"{value:.4g}"
 
 
 def with_error(value: float | None, stderr: float | None) -> str:
     """Format a number with its standard error; return a dash if there is no number.
 
-    An error that two decimals would show as zero is shown with its first digit, and the number with as many decimals.
+    Both have two decimals, so that the number keeps every digit that its error resolves. An error that two decimals
+    would show as zero is shown with its first digit, and the number with as many decimals.
     """
     if value is None:
         return "-"
     if stderr is None:
         return number(value)
-    if 0.0 < stderr < 0.005 and abs(value) < 1e4:
-        decimals = -math.floor(math.log10(stderr))
-        return f"{value:.{decimals}f} ± {stderr:.{decimals}f}"
-    return f"{number(value)} ± {number(stderr)}"
+    if stderr >= _HUGE:
+        return f"{number(value)} ± {number(stderr)}"
+    decimals = -math.floor(math.log10(stderr)) if 0.0 < stderr < 0.005 else 2
+    return f"{value:.{decimals}f} ± {stderr:.{decimals}f}"
 
 
 def difference(value: float, stderr: float | None) -> str:

@@ -1,5 +1,6 @@
 """Numbers and texts as people read them, and what text from anywhere may not do."""
 
+import math
 import shlex
 import shutil
 import subprocess
@@ -52,7 +53,7 @@ def test_durations_have_the_largest_unit_that_fits() -> None:
     assert shown == ["0 s", "59 s", "1 min", "1 h 0 min", "3 h 20 min", "2 d 4 h"]
 
 
-def test_an_error_is_never_shown_as_zero() -> None:
+def test_an_error_is_never_shown_as_zero_and_a_number_keeps_what_it_resolves() -> None:
     pairs = [
         (-27.48, 0.5),
         (-27.48, 0.0051),
@@ -61,6 +62,13 @@ def test_an_error_is_never_shown_as_zero() -> None:
         (1.0, 9.6e-5),
         (2.0, 0.0),
         (3.0, None),
+        (-12345.67, 0.52),
+        (-123456.789, 0.002),
+        (-12345.67, None),
+        (2.5e8, 3.25),
+        (2.5e9, 2.5e7),
+        (2.5e7, None),
+        (-math.inf, None),
     ]
     assert [with_error(*pair) for pair in pairs] == [
         "-27.48 ± 0.50",
@@ -70,6 +78,13 @@ def test_an_error_is_never_shown_as_zero() -> None:
         "1.00000 ± 0.00010",
         "2.00 ± 0.00",
         "3.00",
+        "-12345.67 ± 0.52",
+        "-123456.789 ± 0.002",
+        "-12345.67",
+        "250000000.00 ± 3.25",
+        "2.5e+09 ± 2.5e+07",
+        "2.5e+07",
+        "-inf",
     ]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from dregcli.commands import command
-from dregcli.report.comparison import Comparison, Measure, compare, measured, why_not
+from dregcli.report.comparison import Comparison, Measure, compare, measured, shown_first, why_not
 from dregcli.report.groups import Group
 from dregcli.report.labels import named_settings
 from dregcli.report.paired import Paired, judged_together
@@ -38,7 +38,8 @@ class Line:
 
     Attributes:
         groups: the groups, two at least, each with another value of the setting.
-        comparison: their most informative comparison; None if they have no bound of the same measure.
+        comparison: their most informative comparison, of those with a tested pair if there are any; None if they have
+            no bound of the same measure.
         pairs: its pairs, with verdicts that hold for all lines of a report together.
     """
 
@@ -120,7 +121,13 @@ def lines_along(groups: Sequence[Group], setting: str, of_models: Collection[str
         # Of groups that differ in the measure alone, the first stands for them.
         found.setdefault(key, {}).setdefault(shown_value(setting, group.experiment.get(setting)), group)
     every = [tuple(members.values()) for members in found.values() if len(members) > 1]
-    return [Line(members, next(iter(compare(members)), None)) for members in every]
+    return [Line(members, _comparison(members)) for members in every]
+
+
+def _comparison(members: Sequence[Group]) -> Comparison | None:
+    """Return the most informative comparison in which a pair is tested, or else the most informative one."""
+    shown = shown_first(compare(members))
+    return shown[-1] if shown else None
 
 
 def along_table(found: Along, labels: Mapping[str, str]) -> Table:

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 from dregcli.describe import bound_k, seen_as
 from dregcli.names import RunStatus, Split
 from dregcli.report.aggregate import Aggregate, aggregate, number
+from dregcli.report.evaluated import Evaluated
 from dregcli.report.groups import Group, RunRow
 from dregcli.report.paired import Paired, all_pairs
 
@@ -53,7 +54,8 @@ class Measure:
 def measures_of(row: RunRow) -> dict[Measure, float]:
     """Return every bound of a completed run that can be compared, nats per example.
 
-    Evaluations count if they belong to the run's last step and are finite numbers. The newest of repeats counts.
+    Evaluations count if they are finite numbers, of the weights at the end of training. The newest of repeats
+    counts.
     """
     if row.status is not RunStatus.COMPLETED:
         return {}
@@ -65,13 +67,19 @@ def measures_of(row: RunRow) -> dict[Measure, float]:
             examples, data = row.examples(split), split_hash(row, split)
             key = Measure("final", split.value, final_k, spec["eval_seed"], examples, *of_run, data)
             found[key] = value
-    for attrs in row.evals:
-        if attrs["checkpoint"] == row.final_step:
-            data = attrs.get("split_hash") or spec["data_checksum"]
-            key = Measure("evaluation", attrs["split"], attrs["k"], attrs["seed"], attrs["n"], *of_run, data)
-            if (value := number(attrs["value"])) is not None:
-                found[key] = value
+    for attrs in row.evals_at_end:
+        data = attrs.get("split_hash") or spec["data_checksum"]
+        key = Measure("evaluation", attrs["split"], attrs["k"], attrs["seed"], attrs["n"], *of_run, data)
+        if (value := number(attrs["value"])) is not None:
+            found[key] = value
     return found
+
+
+def evaluated_by(group: Group, measure: Measure | None) -> Evaluated | None:
+    """Return the evaluations whose bounds a table shows by this measure; None if it shows final bounds."""
+    if measure is None or measure.kind == "final" or measure.examples is None:
+        return None
+    return group.evaluated(measure.split, measure.k, measure.seed, measure.examples)
 
 
 def split_hash(row: RunRow, split: Split) -> str:

@@ -14,7 +14,8 @@ from typing import Any, Final, cast
 from dregcli.names import Split
 from dregcli.report.aggregate import number
 from dregcli.report.arrangement import USUAL, Arrangement
-from dregcli.report.groups import EvaluationKey, Group, RunRow
+from dregcli.report.evaluated import EvaluationKey
+from dregcli.report.groups import Group, RunRow
 from dregcli.report.layers import layers_of
 from dregcli.report.sections import ReportSection
 from dregcli.wording import typed_list
@@ -145,9 +146,9 @@ def _evaluations(row: RunRow, several: set[str]) -> Cells:
 
 def _name(row: RunRow, attrs: Mapping[str, Any]) -> str:
     """Return a name such as ``eval.test.k5000``, with the seed if it is not 0, and the step if it is not the last."""
-    key = EvaluationKey(*(attrs[name] for name in EvaluationKey._fields))
+    key = EvaluationKey.of(attrs, row.final_step)
     seed = f".seed{key.seed}" if key.seed else ""
-    step = f".step{key.checkpoint}" if key.checkpoint != row.final_step else ""
+    step = "" if key.checkpoint is None else f".step{key.checkpoint}"
     return f"eval.{key.split}.k{key.k}{seed}{step}"
 
 

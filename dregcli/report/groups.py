@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from dregcli.names import RunStatus, Split
 from dregcli.report.aggregate import Aggregate, Better, aggregate, mapping, number
-from dregcli.report.layers import OfLayer, layers_of
-from dregcli.report.series import Metrics, seconds_to
+from dregcli.report.evaluated import Evaluated, EvaluationKey, evaluated, is_at_end
+from dregcli.report.series import Metrics, seconds_to, series
 from dregcli.report.tracked import Tracked, at_the_end
 
 
@@ -77,6 +77,11 @@ class RunRow:
         return self.summary.get("final_step", self.summary.get("step"))
 
     @property
+    def evals_at_end(self) -> list[Mapping[str, Any]]:
+        """Attributes of its evaluations at ``final_step``, the oldest first."""
+        return [attrs for attrs in self.evals if is_at_end(attrs, self.final_step)]
+
+    @property
     def split_hashes(self) -> dict[str, str]:
         """SHA-256 of each split's stored values; empty if the run did not record them."""
         return {split: str(digest) for split, digest in (mapping(self.summary.get("split_hashes")) or {}).items()}
@@ -138,39 +143,6 @@ _TRACKED: Final[Mapping[str, Better]] = {"variance": "smaller", "snr": "larger"}
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """Evaluations over seeds.
-
-    Attributes:
-        bound: evaluated bound, nats per example.
-        ess: mean effective sample size.
-        khat: median k-hat over examples; None where K is too small for k-hat.
-        khat_share: share of examples with a k-hat above 0.7; None where K is too small for k-hat.
-        active_units: number of latents whose mean varies over examples.
-        curve: bound by K, ascending in K.
-        layers: KL and active units of each layer, by name, the layer nearest to x first; empty for a model with one.
-    """
-
-    bound: Aggregate
-    ess: Aggregate | None
-    khat: Aggregate | None
-    khat_share: Aggregate | None
-    active_units: Aggregate | None
-    curve: Mapping[int, Aggregate]
-    layers: Mapping[str, OfLayer]
-
-
-class EvaluationKey(NamedTuple):
-    """The settings that evaluations must share to be averaged over seeds; ``n`` is the number of examples."""
-
-    split: str
-    k: int
-    seed: int
-    checkpoint: int
-    n: int
-
-
-@dataclass(frozen=True)
 class Group:
     """Runs whose specs are equal except for the seed."""
 
@@ -222,6 +194,15 @@ class Group:
         """Aggregate the seconds until the validation bound first reached this value, over the seeds that did."""
         return self.over_seeds(lambda row: row.seconds_to(bound), "smaller")
 
+    def validation_intervals(self) -> list[int]:
+        """Return the numbers of steps between validations of its runs, ascending: runs of a group may differ in it.
+
+        The time to a bound is rounded up to the next validation. A run that validates only at its end has all its
+        steps in one interval.
+        """
+        validated = [row for row in self.seeds() if series(row.metrics, Split.VALID, "bound")]
+        return sorted({int(row.spec.get("eval_every") or row.spec["steps"]) for row in validated})
+
     def bound(self, split: Split) -> Aggregate | None:
         """Aggregate the final bound over seeds, nats per example."""
         return self.over_seeds(lambda row: row.bound(split), "larger")
@@ -249,9 +230,12 @@ class Group:
         found: dict[EvaluationKey, dict[int, Mapping[str, Any]]] = {}
         for row in self.seeds():
             for attrs in row.evals:
-                key = EvaluationKey(*(attrs[name] for name in EvaluationKey._fields))
-                found.setdefault(key, {})[row.seed] = attrs
-        return {key: _evaluated(list(of_seed.values())) for key, of_seed in sorted(found.items())}
+                found.setdefault(EvaluationKey.of(attrs, row.final_step), {})[row.seed] = attrs
+        return {key: evaluated(list(found[key].values())) for key in sorted(found, key=EvaluationKey.place)}
+
+    def evaluated(self, split: str, k: int, seed: int, n: int) -> Evaluated | None:
+        """Return the evaluations at the end of training with these settings, over seeds; None if there are none."""
+        return self.evaluations().get(EvaluationKey(split, k, seed, n, None))
 
     def bias(self) -> list[tuple[str, Mapping[str, Any]]]:
         """Return each run's path with the result of every pair in the run's newest bias check."""
@@ -310,29 +294,6 @@ class Group:
 def _better(quantity: str) -> Better | None:
     """Say which values of a tracked quantity are better; ``posterior_variance_window`` is a variance."""
     return next((better for name, better in _TRACKED.items() if f"_{name}" in quantity), None)
-
-
-def _evaluated(evals: Sequence[Mapping[str, Any]]) -> Evaluated:
-    def over(values: list[object], better: Better | None) -> Aggregate | None:
-        return aggregate([known for value in values if (known := number(value)) is not None], better)
-
-    thresholds = {attrs.get("active_threshold") for attrs in evals}
-    khats = [khat for attrs in evals if (khat := mapping(attrs.get("khat"))) is not None]
-    points: dict[int, list[object]] = {}
-    for attrs in evals:
-        for point in attrs.get("curve", ()):
-            points.setdefault(point["k"], []).append(point["value"])
-    curve = {k: value for k, values in sorted(points.items()) if (value := over(values, "larger"))}
-    return Evaluated(
-        over([attrs["value"] for attrs in evals], "larger") or Aggregate(math.nan, None, math.nan, len(evals)),
-        over([attrs.get("ess") for attrs in evals], "larger"),
-        over([khat.get("median") for khat in khats], "smaller"),
-        over([khat.get("share_above_0.7") for khat in khats], "smaller"),
-        # Counts above different thresholds cannot be averaged. More active units are not better.
-        over([attrs.get("active_units") for attrs in evals], None) if len(thresholds) == 1 else None,
-        curve,
-        layers_of(evals, counts=len(thresholds) == 1),
-    )
 
 
 def group_rows(rows: Sequence[RunRow]) -> list[Group]:

@@ -9,8 +9,9 @@ from dregcli.describe import bound_k, seen_as
 from dregcli.names import Split
 from dregcli.report.aggregate import Aggregate
 from dregcli.report.arrangement import USUAL, Arrangement
-from dregcli.report.comparison import Comparison, Measure, headline
-from dregcli.report.groups import Evaluated, Group
+from dregcli.report.comparison import Comparison, Measure, evaluated_by, headline
+from dregcli.report.evaluated import Evaluated
+from dregcli.report.groups import Group
 from dregcli.report.paired import FEWEST_SEEDS, Paired
 from dregcli.report.series import series
 from dregcli.report.settings import value_in_words
@@ -57,12 +58,7 @@ class _Row:
     @property
     def evaluated(self) -> Evaluated | None:
         """The evaluations by which the groups are listed; None if final bounds are listed."""
-        if (of := self.measure) is None or of.kind == "final":
-            return None
-        for key, found in self.group.evaluations().items():
-            if (key.split, key.k, key.seed, key.n) == (of.split, of.k, of.seed, of.examples):
-                return found
-        return None
+        return evaluated_by(self.group, self.measure)
 
 
 def _seeds(row: _Row) -> Cell:
@@ -237,10 +233,18 @@ def _verdicts(labels: Mapping[str, str], first: Comparison | None) -> list[str]:
 
 def time_notes(groups: Sequence[Group], time_to: float | None) -> list[str]:
     """Warn of times to a bound that cannot be compared; empty if there is nothing to warn of."""
-    kinds = {(seen_as(group.spec), group.spec["data_checksum"], bound_k(group.spec)) for group in groups}
-    if time_to is None or len(kinds) < 2:
+    if time_to is None:
         return []
-    return [
-        "The time to a bound uses each run's own validation bound. It cannot be compared between groups with "
-        "different data or K."
-    ]
+    notes: list[str] = []
+    if len({(seen_as(group.spec), group.spec["data_checksum"], bound_k(group.spec)) for group in groups}) > 1:
+        notes.append(
+            "The time to a bound uses each run's own validation bound. It cannot be compared between groups with "
+            "different data or K."
+        )
+    every = sorted({steps for group in groups for steps in group.validation_intervals()})
+    if len(every) > 1:
+        notes.append(
+            "The time to a bound is that of the next validation, and these runs do not validate equally often: every "
+            f"{every[0]:,} to {every[-1]:,} steps. A run may have reached the bound up to one such interval before."
+        )
+    return notes

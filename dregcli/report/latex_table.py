@@ -6,8 +6,8 @@ from typing import Final
 
 from dregcli.names import Split
 from dregcli.report.aggregate import Aggregate, aggregate
-from dregcli.report.comparison import Comparison, Measure, measured
-from dregcli.report.groups import Evaluated, EvaluationKey, Group
+from dregcli.report.comparison import Comparison, Measure, evaluated_by, measured
+from dregcli.report.groups import Group
 from dregcli.report.latex_text import NOTHING, count, escaped, mean, plain, rate
 from dregcli.report.paired import FEWEST_SEEDS, LEVEL
 from dregcli.wording import listed
@@ -213,25 +213,10 @@ def _final_bounds(groups: Sequence[Group]) -> _Column:
 
 def _diagnostics(groups: Sequence[Group], measure: Measure | None) -> list[_Column]:
     """Return columns with ESS and active units of the evaluation that the table shows."""
-    if measure is None:
-        return []
-    found = {group.key: each for group in groups if (each := _evaluated(group, measure))}
+    found = {group.key: each for group in groups if (each := evaluated_by(group, measure))}
     ess = {key: mean(each.ess, places=1) for key, each in found.items() if each.ess}
     active = {key: mean(each.active_units, places=0) for key, each in found.items() if each.active_units}
     return [_Column(heading, cells) for heading, cells in (("ESS", ess), ("active units", active)) if cells]
-
-
-def _evaluated(group: Group, measure: Measure) -> Evaluated | None:
-    """Return the group's evaluations by this measure at the last step."""
-    if measure.examples is None:
-        return None
-    for row in group.seeds():
-        step = row.final_step
-        if isinstance(step, int):
-            key = EvaluationKey(measure.split, measure.k, measure.seed, step, measure.examples)
-            if (found := group.evaluations().get(key)) is not None:
-                return found
-    return None
 
 
 def _caption(

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from dregcli.describe import seen_as
+from dregcli.describe import bound_k, seen_as
 from dregcli.names import Split
 from dregcli.report.comparison import split_hash
 from dregcli.report.groups import Group
@@ -20,7 +20,7 @@ START: Final = 0.1
 def sparklines(groups: Sequence[Group]) -> dict[str, str]:
     """Return the curve of the validation bound by step, mean over seeds, by the group's key.
 
-    Groups with equal data and K share one scale. So their heights can be compared, as their bounds can.
+    Groups whose bounds have equal data and K share one scale. So their heights can be compared, as their bounds can.
     """
     curves: dict[str, Band] = {}
     scales: dict[Any, list[Band]] = {}
@@ -28,7 +28,7 @@ def sparklines(groups: Sequence[Group]) -> dict[str, str]:
     for group in groups:
         of_seeds = [found for row in group.seeds() if (found := series(row.metrics, Split.VALID, "bound"))]
         if (found := band(of_seeds, points=WIDTH)) is not None:
-            scale = (seen_as(group.spec), split_hash(group.seeds()[0], Split.VALID), group.spec.get("k"))
+            scale = (seen_as(group.spec), split_hash(group.seeds()[0], Split.VALID), bound_k(group.spec))
             curves[group.key], scale_of[group.key] = found, scale
             scales.setdefault(scale, []).append(found)
     return {key: _bars(each, *_limits(scales[scale_of[key]])) for key, each in curves.items()}

@@ -39,7 +39,8 @@ def warnings_of(sections: Sequence[ReportSection]) -> list[str]:
         )
     if others := {group.key for group in groups if _has_other_checkpoints(group)}:
         found.append(
-            f"{named(sections, others)}: evaluations at other steps than a run's last are shown, but not compared."
+            f"{named(sections, others)}: evaluations at other steps than those of the final bounds are shown, but "
+            "not compared."
         )
     shares = {group.key: max((_unreliable(row) for row in group.seeds()), default=0.0) for group in groups}
     if worst := max(shares.values(), default=0.0):
@@ -87,7 +88,7 @@ def _missing(group: Group) -> str:
 
 
 def _has_other_checkpoints(group: Group) -> bool:
-    return any(attrs["checkpoint"] != row.final_step for row in group.seeds() for attrs in row.evals)
+    return any(len(row.evals_at_end) < len(row.evals) for row in group.seeds())
 
 
 def _few_seeds(sections: Sequence[ReportSection]) -> list[str]:
@@ -123,7 +124,7 @@ def _not_finite(row: RunRow) -> list[str]:
 
 
 def _unreliable(row: RunRow) -> float:
-    """Return the largest share of examples with a bad k-hat at the run's last step; 0 if it needs no warning."""
-    khats = [mapping(attrs.get("khat")) for attrs in row.evals if attrs["checkpoint"] == row.final_step]
+    """Return the largest share of examples with a bad k-hat at the end of training; 0 if it needs no warning."""
+    khats = [mapping(attrs.get("khat")) for attrs in row.evals_at_end]
     shares = [share for khat in khats if khat and (share := number(khat.get(_SHARE))) is not None]
     return max((share for share in shares if share >= _UNRELIABLE), default=0.0)

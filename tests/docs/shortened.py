@@ -67,8 +67,8 @@ def _belongs(option: str, words: list[str]) -> bool:
         return "ais" in words
     if option == "--steps" and "--epochs" in words:
         return False
-    if option == "--reference-k":  # the toy's default K go beyond it, and cost little
-        return "--toy" not in words
+    if option in ("--reference-k", "--examples") and "--toy" in words:
+        return False  # the toy has no examples; its default K go beyond the reference's, and cost little
     return (words[0], option) not in ONLY_WHERE_GIVEN and "--resume" not in words
 
 

@@ -1,5 +1,6 @@
 """Comparisons along one setting: which groups differ in it alone, and one family of tests."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,6 +58,34 @@ def test_bounds_at_unlike_k_are_never_compared() -> None:
         f"iwae/{e} K=4 eval-K=64 minus iwae/{e} K=64" for e in ("dreg", "stl")
     ]
     assert table.title.endswith("test final bound at K=64")
+
+
+def test_a_comparison_that_tests_something_is_shown_before_one_that_tests_nothing() -> None:
+    """One seed of five evaluated hides no final bounds of all five."""
+    evaluated = {
+        **{
+            "checkpoint": 1000,
+            "split": "test",
+            "k": 5000,
+            "seed": 0,
+            "n": 9,
+            "value": -80.0,
+            "split_hash": "test-digits",
+        },
+    }
+    grid = [{"estimator": e, "lr": lr} for e in ("dreg", "stl") for lr in (0.1, 0.2)]
+    runs = [row for each in grid for row in rows(**each)]
+    some = [replace(row, evals=[evaluated]) if row.seed == 0 else row for row in runs]
+    (by_estimator,) = (
+        each for each in along_settings(sections_of(group_rows(some)), MODELS) if each.setting == "estimator"
+    )
+    assert [line.comparison.measure.text for line in by_estimator.lines if line.comparison] == [
+        "test final bound at K=64"
+    ] * 2
+    assert [pair.verdict for line in by_estimator.lines for pair in line.pairs] == ["higher"] * 2
+    few = [row for row in some if row.seed == 0]
+    (by_estimator, _) = along_settings(sections_of(group_rows(few)), MODELS)
+    assert [line.comparison.measure.k for line in by_estimator.lines if line.comparison] == [5000] * 2
 
 
 def test_all_tests_are_one_family() -> None:

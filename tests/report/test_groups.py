@@ -7,10 +7,21 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dregcli.app.reporting.plain import report_json
+from dregcli.app.reporting.report import Report
 from dregcli.names import RunStatus, Split
+from dregcli.report.arrangement import Arrangement
+from dregcli.report.evaluated import EvaluationKey
 from dregcli.report.groups import RunRow, group_rows
+from dregcli.report.groups_table import groups_table, time_notes
+from dregcli.report.html.results import evaluations
+from dregcli.report.latex_table import latex_table
+from dregcli.report.sections import sections_of
 from dregcli.report.tables import tracked_rows
 from dregcli.report.tracked import at_the_end
+from dregcli.report.warnings import warnings_of
+from tests.support.latex_check import cells_of
+from tests.support.report_rows import run_row
 
 
 def row(summary: Any, seed: int = 0) -> RunRow:
@@ -37,6 +48,73 @@ def test_a_bound_over_seeds() -> None:
     found = group.bound(Split.TEST)
     assert found is not None
     assert (found.mean, found.stderr, found.best, found.n) == (-91.0, pytest.approx(1.0), -90.0, 2)
+
+
+def test_what_stands_beside_a_mean_is_of_the_same_weights_and_the_same_seeds() -> None:
+    """Runs with patience end at steps of their own; evaluations in mid-training have the same K and a lower step."""
+
+    def evaluation(step: int, value: float, size: float) -> dict[str, Any]:
+        return {
+            **{"checkpoint": step, "split": "test", "k": 500, "seed": 0, "n": 90, "value": value, "ess": size},
+            **{"khat": {"median": size, "share_above_0.7": size / 100}, "active_units": size, "split_hash": "h"},
+        }
+
+    rows: list[RunRow] = []
+    for seed, ess in enumerate((20.0, 30.0, 40.0, 50.0)):
+        evals = [evaluation(50 + seed, -90.0 - seed, ess), evaluation(10, -120.0, 1.0)]
+        found = run_row(seed, evals=evals)
+        rows.append(replace(found, summary={**found.summary, "final_step": 50 + seed}))
+    nothing = run_row(4, evals=[evaluation(1000, math.nan, 5.0)])
+    (group,) = group_rows([*rows, nothing])
+    key = EvaluationKey("test", 500, 0, 90, None)
+    assert [*group.evaluations()] == [key._replace(checkpoint=10), key]
+    at_end = group.evaluated("test", 500, 0, 90)
+    assert at_end is not None
+    assert (at_end.bound.mean, at_end.bound.n, at_end.step, at_end.step_in_words) == (-91.5, 4, None, "50 to 53")
+    assert at_end.ess is not None
+    assert (at_end.ess.mean, at_end.ess.stderr, at_end.ess.n) == (35.0, pytest.approx(math.sqrt(500 / 12)), 4)
+    assert at_end.khat is not None
+    assert at_end.khat.mean == 35.0
+    worst = replace(rows[0], evals=[evaluation(50, -90.0, math.inf)])
+    infinite = group_rows([worst, *rows[1:]])[0].evaluated("test", 500, 0, 90)
+    assert infinite is not None
+    assert infinite.khat is None, "the worst seed is not left out"
+    sections = sections_of([group])
+    (section,) = sections
+    chosen = Arrangement(("group", "mean", "ess", "k-hat", "active"))
+    table = groups_table([group], section.labels, section.comparisons, {}, time_to=None, chosen=chosen)
+    assert [cell.text for cell in table.rows[0]][1:] == ["-91.50 ± 0.65", "35.0", "35 %", "35"]
+    _, shown = cells_of(latex_table([group], section.labels, section.comparisons))
+    assert shown[-2:] == [r"$35 \pm 6$"] * 2
+    (page, *_) = evaluations([group], section.labels).tables
+    assert [[cell.text for cell in row][4:8] for row in page.rows] == [
+        ["10", "0", "4", "-120.00 ± 0.00"],
+        ["50 to 53", "0", "4", "-91.50 ± 0.65"],
+    ]
+    told = report_json(Report(sections, [], [], {}, []), time_to=None)["groups"][0]["evals"]
+    assert [(each["checkpoint"], each["steps"], each["at_end"], each["n"]) for each in told] == [
+        (10, (10,), False, 4),
+        (None, (50, 51, 52, 53), True, 4),
+    ]
+    assert any("k-hat is above 0.7 for up to 50 % of the examples" in text for text in warnings_of(sections))
+
+
+def test_a_time_to_a_bound_is_known_to_one_validation_interval_alone() -> None:
+    """Runs of a group may differ in it, because it changes no number of the training."""
+    often, seldom, at_end = (
+        replace(run_row(seed), spec=run_row(seed, eval_every=n).spec) for seed, n in enumerate((100, 5000, 0))
+    )
+    never = run_row(3, metrics={}, eval_every=7)
+    other = run_row(0, estimator="stl", eval_every=100)
+    found = group_rows([often, seldom, at_end, never, other])
+    assert [group.validation_intervals() for group in found] == [[100, 1000, 5000], [], [100]]
+    (note,) = time_notes(found, -91.0)
+    assert "every 100 to 5,000 steps" in note
+    assert time_notes(found, None) == []
+    assert time_notes(group_rows([often, other, never]), -91.0) == []
+    sections = sections_of(found[:1])
+    told = report_json(Report(sections, [], [], {}, []), time_to=-91.0)["groups"][0]["time_to"]
+    assert (told["of"], told["eval_every"]) == (3, [100, 1000, 5000])
 
 
 V, WINDOWED, N = "stl.posterior_variance", "stl.posterior_variance_window", "tracked_window"

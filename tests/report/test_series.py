@@ -91,4 +91,9 @@ def test_sparklines_share_a_scale_without_the_steep_beginning() -> None:
     assert found["b"] == BARS[0] + BARS[-1] * 19
     other = sparklines(group_rows([run("a", low), run("b", high, k=8)]))
     assert other["a"] == other["b"], "of another K it has a scale of its own"
+    assert sparklines(group_rows([run("a", low), run("b", high, k=8, eval_k=64)])) == found, (
+        "the K of the bound counts"
+    )
+    apart = sparklines(group_rows([run("a", low), run("b", high, eval_k=8)]))
+    assert apart["a"] == apart["b"], "not that of the training"
     assert sparklines(group_rows([row({})])) == {}

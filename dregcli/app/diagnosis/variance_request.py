@@ -140,17 +140,26 @@ class VarianceRequest:
         if self.toy and self.run is not None:
             faults.append(Fault("toy", f"cannot be given with a run: leave --toy or '{self.run}' out."))
         if self.toy:
-            kinds = ",".join(self.prior_gradients)
-            given = (("dataset", self.dataset), ("task", self.task), ("prior-gradient", kinds))
-            faults += [
-                Fault(name, f"does not apply to the toy: leave it out, got '{word}'.") for name, word in given if word
-            ]
+            faults += self._of_models()
         elif self.out is not None:
             faults.append(Fault("out", "only applies with --toy: results of a run are kept in the run."))
-        if self.toy and self.checkpoint != "last":
-            message = f"does not apply to the toy: leave it out, got '{self.checkpoint}'."
-            faults.append(Fault("checkpoint", message))
         return faults
+
+    def _of_models(self) -> list[Fault]:
+        """Return a fault for each given option that only a model has."""
+        given: dict[str, object] = {
+            "dataset": self.dataset,
+            "task": self.task,
+            "capture": self.capture,
+            "prior-gradient": ",".join(self.prior_gradients),
+            "checkpoint": self.checkpoint if self.checkpoint != "last" else None,
+            "examples": self.examples if self.examples != DIAGNOSED_EXAMPLES else None,
+            "k-chunk": self.k_chunk if self.k_chunk != AUTO else None,
+            "model": self.code.model,
+        }
+        message = "does not apply to the toy: leave it out"
+        found = [Fault(name, f"{message}, got '{word}'.") for name, word in given.items() if word]
+        return found + ([Fault("trust-code", f"{message}.")] if self.code.trust else [])
 
     def reference_faults(self, pairs: list[Pair]) -> list[Fault]:
         """Return the faults of the reference pairs with the number of samples of the reference."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dregcli.names import ChanceMethod
+from dregcli.specs.number_lists import MOST_SAMPLES
 
 FEWEST_FREEDOM: Final = 10.0
 """Fewest effective degrees of freedom of a variance: with fewer, its root has a standard error above 22 %."""
@@ -95,15 +96,18 @@ class Bias:
     value: float
     ratio: float
 
-    def k_for(self, k: int, allowed: float) -> int:
+    def k_for(self, k: int, allowed: float) -> int | None:
         """Return the approximate K at which the bias is at most ``allowed`` nats, rounded up to one digit.
 
-        The bias is assumed to shrink beyond ``k`` by the same ratio.
+        The bias is assumed to shrink beyond ``k`` by the same ratio. The result is None if no evaluation can have so
+        many samples.
         """
         steps = math.log(max(-self.value / allowed, 1.0)) / -math.log(self.ratio)
         needed = k * min(max(2.0**steps, 2.0), MOST_TIMES)
+        if needed > MOST_SAMPLES:
+            return None
         unit = 10 ** math.floor(math.log10(needed))
-        return math.ceil(needed / unit - 1e-9) * unit
+        return min(math.ceil(needed / unit - 1e-9) * unit, MOST_SAMPLES)
 
 
 def bias_of(rises: Values | None) -> Bias | None:
@@ -114,9 +118,10 @@ def bias_of(rises: Values | None) -> Bias | None:
     estimate cannot include probability mass that no sample has reached.
 
     Args:
-        rises: rises of the bound at the last three doublings, shape (3, R, n), nats; None if K is too small.
+        rises: rises of the bound at the last three doublings, shape (3, R, n), nats; None if K is too small. If the
+            bound of an example is not a finite number, its bias cannot be known.
     """
-    if rises is None:
+    if rises is None or not np.isfinite(rises).all():
         return None
     first, second, third = (float(each.mean()) for each in rises)
     before, after = max(first + second, 0.0), max(second + third, 0.0)

@@ -13,6 +13,7 @@ from dregcli.app.evaluation.means import Mean
 from dregcli.engine.diagnostics.pareto import UNRELIABLE
 from dregcli.engine.likelihood_estimate import BatchEstimates
 from dregcli.engine.models.base import Layer
+from dregcli.specs.number_lists import MOST_SAMPLES
 
 KL_ERROR = 0.1
 """Largest share of KL(q || posterior) that its estimate may lack and still be shown."""
@@ -114,8 +115,16 @@ class Estimates:
 
     @property
     def bias(self) -> Bias | None:
-        """The approximate bias of the mean bound at the largest K, compared with log p(x); None below K = 8."""
+        """The approximate bias of the mean bound at the largest K, compared with log p(x).
+
+        None below K = 8, and if the bound of an example is not finite at one of the last doublings of K.
+        """
         return bias_of(self.arrays.get("rises"))
+
+    @property
+    def not_finite(self) -> int:
+        """Number of examples whose bound at the largest K is not a finite number."""
+        return int((~np.isfinite(self.bound)).sum())
 
     def kl_posterior(self) -> Mean | None:
         """Return the bound minus the ELBO, an estimate of KL(q || posterior) if the bound is near log p(x).
@@ -123,16 +132,29 @@ class Estimates:
         Return None if the bound is not near log p(x): at K = 1, where the difference is 0 for any q, and as long as
         the bound still rises with K.
         """
-        found = Mean.of(self.bound - self.arrays["elbo"].mean(axis=0))
-        return found if (bias := self.bias) and -bias.value <= self._kl_error(found) else None
+        if (bias := self.bias) is None:
+            return None
+        found = self._above_elbo()
+        return found if -bias.value <= self._kl_error(found) else None
 
-    def k_for_kl(self) -> int:
-        """Return the approximate K from which on there is a ``kl_posterior``."""
-        return self.k_for(self._kl_error(Mean.of(self.bound - self.arrays["elbo"].mean(axis=0))))
+    def k_for_kl(self) -> int | None:
+        """Return the approximate K from which on there is a ``kl_posterior``; None if it cannot be reached."""
+        return self.k_for(_NOT_SEEN if self.bias is None else self._kl_error(self._above_elbo()))
 
-    def k_for(self, allowed: float) -> int:
-        """Return the approximate K with which the bias is at most ``allowed`` nats; ``allowed`` is above 0."""
-        return bias.k_for(self.ks[-1], allowed) if (bias := self.bias) else FIRST_K
+    def k_for(self, allowed: float) -> int | None:
+        """Return the approximate K with which the bias is at most ``allowed`` nats; ``allowed`` is above 0.
+
+        None if no evaluation can have so many samples.
+        """
+        if (bias := self.bias) is not None:
+            return bias.k_for(self.ks[-1], allowed)
+        if "rises" not in self.arrays:
+            return FIRST_K
+        # A bound of an eighth of the samples is not finite: then let an eighth be as many as all are now.
+        return 8 * self.ks[-1] if 8 * self.ks[-1] <= MOST_SAMPLES else None
+
+    def _above_elbo(self) -> Mean:
+        return Mean.of(self.bound - self.arrays["elbo"].mean(axis=0))
 
     def _bias_value(self) -> float | None:
         return bias.value if (bias := self.bias) else None
@@ -146,9 +168,14 @@ class Estimates:
         exact = self.arrays.get("kl_prior")
         return self.arrays["kl_prior_sampled"].mean(axis=0) if exact is None else exact
 
+    @property
+    def no_active_units(self) -> str | None:
+        """The reason why it is not known which units are active; None if it is."""
+        return self.no_means or ("a single example has no variance over examples" if self.n < 2 else None)
+
     def latent_variance(self) -> Values | None:
-        """Return the variance over examples of q's mean, for each latent, shape (Z,); None without known means."""
-        if "means" not in self.arrays:
+        """Return the variance over examples of q's mean, for each latent, shape (Z,); None if it is not known."""
+        if self.no_active_units is not None:
             return None
         # Use one memory layout: arrays that were saved and read again have another one, which changes the last bit.
         return np.ascontiguousarray(self.arrays["means"]).var(axis=1)
@@ -179,7 +206,7 @@ class Estimates:
         for i, (k, bound, jackknife) in enumerate(
             zip(self.ks, self.arrays["curve_bound"], self.arrays["curve_jackknife"], strict=True)
         ):
-            jvi = None if np.isnan(jackknife).all() else Mean.of(jackknife.mean(axis=0)).as_json()
+            jvi = None if np.isnan(jackknife).any() else Mean.of(jackknife.mean(axis=0)).as_json()
             row = {"k": k, **Mean.of(bound.mean(axis=0)).as_json(), **self._chance(i).as_json()}
             rows.append(row | {"spread": _spread(bound), "jackknife": jvi, "groups": self.ks[-1] // k})
         return rows
@@ -199,6 +226,7 @@ class Estimates:
                 found[whose] = {**Mean.of(exact).as_json(), "bound_less_exact": Mean.of(self.bound - exact).as_json()}
         return found
 
+    @np.errstate(invalid="ignore")  # differences of infinite numbers, which ``not_finite`` counts
     def as_json(self, *, active_threshold: float) -> dict[str, Any]:
         """Return all estimates as plain values."""
         elbo, kl = self.arrays["elbo"].mean(axis=0), self.kl_prior
@@ -208,6 +236,7 @@ class Estimates:
             "k": self.ks[-1],
             "repeats": self.repeats,
             "bound": {**Mean.of(self.bound).as_json(), **self.chance.as_json(), "bias": self._bias_value()},
+            **({"not_finite": self.not_finite} if self.not_finite else {}),
             "spread": _spread(self.arrays["curve_bound"][-1]),
             "curve": self.curve(),
             "ess": float(self.ess.mean()),
@@ -218,7 +247,7 @@ class Estimates:
             **({"kl_prior_sampled": True} if "kl_prior_sampled" in self.arrays else {}),
             "kl_posterior": None if kl_posterior is None else kl_posterior.as_json(),
             "active_units": self.active_units(active_threshold),
-            **({"no_active_units": self.no_means} if self.no_means else {}),
+            **({"no_active_units": self.no_active_units} if self.no_active_units else {}),
             "active_threshold": active_threshold,
             **({"layers": [each.as_json() for each in layers]} if layers else {}),
             "log_p": self.log_p(),

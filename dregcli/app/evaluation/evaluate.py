@@ -16,7 +16,7 @@ from dregcli.app.evaluation.keeping import kept_weights
 from dregcli.app.evaluation.request import EvalRequest
 from dregcli.app.evaluation.second_opinion import SecondOpinion, anneal_split
 from dregcli.app.loading.build import build_model
-from dregcli.app.loading.restore import load_checkpoint, load_model
+from dregcli.app.loading.restore import last_step, load_checkpoint, load_model
 from dregcli.app.loading.stored import parse_checkpoint, spec_of
 from dregcli.app.models.code import Code
 from dregcli.app.models.trust import code_of_run
@@ -24,7 +24,7 @@ from dregcli.app.planning.executing import Shape, decide_compile, with_threads
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.run_data import RunData
 from dregcli.commands import command
-from dregcli.defaults import ANNEALED_EXAMPLES
+from dregcli.defaults import ACTIVE_VARIANCE, ANNEALED_EXAMPLES
 from dregcli.engine.annealing import Annealing
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.models.base import Model
@@ -35,6 +35,7 @@ from dregcli.names import EvalMethod, EvalNoise, Split
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
+from dregcli.wording import typed_list
 
 __all__ = ["EvalRequest", "EvalResult", "evaluate_runs"]
 
@@ -67,7 +68,8 @@ class EvalResult:
     def again(self, **options: object) -> str:
         """Return the command that evaluates the same examples with other options, ready to be pasted into a shell."""
         used = self.summary
-        asked: dict[str, object] = {"split": used["split"], "k": used["k"], "n": used["n"]}
+        ks = typed_list([row["k"] for row in used["curve"]])
+        asked: dict[str, object] = {"split": used["split"], "k": ks, "n": used["n"]}
         if self.opinion:
             usual, annealing = Annealing(), self.opinion.annealing
             asked |= {"method": used["method"]}
@@ -75,7 +77,10 @@ class EvalResult:
             asked |= {} if annealing.chains == usual.chains else {"chains": annealing.chains}
         asked |= {"noise": used["noise"]} if "noise" in used else {}
         asked |= {"eval-seed": used["seed"]} if used["seed"] else {}
-        asked |= {} if used["checkpoint"] == self.run.checkpoints()[-1] else {"checkpoint": used["checkpoint"]}
+        asked |= {"repeats": used["repeats"]} if used["repeats"] > 1 else {}
+        threshold = used["active_threshold"]
+        asked |= {} if threshold == ACTIVE_VARIANCE else {"active-threshold": threshold}
+        asked |= {} if used["checkpoint"] == last_step(self.run) else {"checkpoint": used["checkpoint"]}
         words = [word for name, value in (asked | options).items() for word in (f"--{name}", str(value))]
         return command("eval", self.run.label, *words)
 

@@ -18,7 +18,7 @@ class LayerEstimate:
         layer: the layer of the model.
         kl: mean of log q(z_l | what it is drawn from) - log p(z_l | the layers above), nats per example.
         inactive: indices of the units whose mean under q hardly varies over examples, given one draw of the latents
-            that it depends on (arXiv 1509.00519, 5.1); None if q has no known means.
+            that it depends on (arXiv 1509.00519, 5.1); None if q has no known means, or of a single example.
     """
 
     layer: Layer
@@ -32,7 +32,7 @@ class LayerEstimate:
 
     @property
     def active_units(self) -> int | None:
-        """Number of units whose mean under q varies over examples; None without known means."""
+        """Number of units whose mean under q varies over examples; None if it is not known."""
         return None if self.inactive is None else self.units - len(self.inactive)
 
     @property

@@ -12,7 +12,7 @@ class Mean:
 
     Attributes:
         value: the mean.
-        stderr: standard error of the mean over examples; None for a single example.
+        stderr: standard error of the mean over examples; None for a single example, or if the mean is not finite.
     """
 
     value: float
@@ -21,8 +21,8 @@ class Mean:
     @classmethod
     def of(cls, values: Values) -> "Mean":
         """Return the mean of one number per example, shape (n,)."""
-        n = len(values)
-        return cls(float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else None)
+        n, mean = len(values), float(values.mean())
+        return cls(mean, float(values.std(ddof=1)) / math.sqrt(n) if n > 1 and math.isfinite(mean) else None)
 
     def as_json(self) -> dict[str, float | None]:
         """Return plain values."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,6 +58,7 @@ class SecondOpinion:
         }
         return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
 
+    @np.errstate(invalid="ignore")  # differences of infinite numbers, which ``Estimates.not_finite`` counts
     def as_json(self) -> dict[str, Any]:
         """Return all results as plain values; ``mc_stderr`` is the random error for these examples."""
         mean = mean_log_p([self.found])
@@ -80,8 +82,8 @@ class SecondOpinion:
             "opinion": _opinion(difference.value, error, missing).value,
         }
 
-    def k_to_compare(self) -> int:
-        """Return the approximate K with which the bound's bias is small enough to compare it with AIS."""
+    def k_to_compare(self) -> int | None:
+        """Return the approximate K with which the bound's bias is small enough for AIS; see ``Estimates.k_for``."""
         return self.estimates.k_for(SMALL_BIAS)
 
 

@@ -29,8 +29,8 @@ class SplitBounds:
         bound: bounds, shape (n,), float64, nats per example.
         ess: effective sample sizes, shape (n,), float64.
         layers: quantities of each layer, the layer nearest to x first: ``kl_prior``, the mean over the samples and
-            examples of log q - log p in nats per example, and ``active_units``, unless q has no known means. Empty
-            for a model with one layer.
+            examples of log q - log p in nats per example, and ``active_units``, unless q has no known means or there
+            is one example. Empty for a model with one layer.
         log_p: means of exact log p(x), where known: under the ``model``, and under the distribution of the ``data``.
     """
 
@@ -206,7 +206,7 @@ def _layers(model: Model, whole: Mapping[str, NDArray[np.float64]]) -> dict[str,
     found: dict[str, dict[str, float]] = {}
     for layer, kl in zip(model.layers(), whole["kl_layers"], strict=True):
         found[layer.name] = {"kl_prior": float(kl.mean())}
-        if "means" in whole:
+        if "means" in whole and whole["means"].shape[1] > 1:
             variance = whole["means"][layer.columns.start : layer.columns.stop].var(axis=1)
             found[layer.name]["active_units"] = float((variance > ACTIVE_VARIANCE).sum())
     return found

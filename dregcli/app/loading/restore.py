@@ -76,6 +76,12 @@ def load_trainer(trainer: Trainer, checkpoint: Checkpoint, run: Run) -> None:
         raise _lacking(error, run, checkpoint) from error
 
 
+def last_step(run: Run) -> int:
+    """Return the step of a run's last checkpoint; of a completed run with patience, that of its final bounds."""
+    final = run.info().summary.get("final_step")
+    return final if isinstance(final, int) else run.checkpoints()[-1]
+
+
 def load_checkpoint(run: Run, which: Which, listener: Listener) -> Checkpoint:
     """Load a run's checkpoint; damaged checkpoints are skipped with a warning.
 

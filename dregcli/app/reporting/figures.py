@@ -1,7 +1,7 @@
 """Draw the figures of a report and write them to files; read the parts of the store that only figures need."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,13 +13,12 @@ from dregcli.app.common.listener import Listener
 from dregcli.app.reporting.own_files import OwnFiles
 from dregcli.app.reporting.report import Report
 from dregcli.errors import DregError, StoreWriteError
-from dregcli.names import Split
 from dregcli.report.drawn import DPI, SUFFIXES, Drawn
-from dregcli.report.figures.active import Latents
 from dregcli.report.figures.draw import draw_all
 from dregcli.report.figures.pictures import LARGEST, Kind, Picture
 from dregcli.report.figures.sheet import PAGE, Sheet
 from dregcli.report.groups import RunRow
+from dregcli.report.series import Values
 from dregcli.store.layout import entries
 from dregcli.store.results import check_digest
 from dregcli.wording import slugs
@@ -64,7 +63,7 @@ def draw_report(report: Report, listener: Listener, sheet: Sheet) -> list[Drawn]
             section.labels,
             section.comparisons,
             sheet=replace(sheet, section=title),
-            latents=held.latents,
+            variances=held.variances,
             picture=held.picture,
         )
         if not several:
@@ -108,20 +107,15 @@ class _Held:
         self._runs = report.runs
         self._listener = listener
 
-    def latents(self, row: RunRow) -> Latents | None:
-        """Return the latents of the newest evaluation with the most examples at the run's last step."""
-        own = [each for each in row.evals if each["checkpoint"] == row.final_step]
-        if not own:
-            return None
-        chosen = max(reversed(own), key=lambda each: (each["split"] == Split.TEST, each["n"]))
+    def variances(self, row: RunRow, evaluation: Mapping[str, Any]) -> Values | None:
+        """Return the variances over examples of q's mean that an evaluation has kept, shape (Z,)."""
         try:
             results = self._runs[row.path].results("evals")
-            variance = next(each for each in reversed(results) if each.attrs == chosen).arrays().get(_VARIANCE)
+            variance = next(each for each in reversed(results) if each.attrs == evaluation).arrays().get(_VARIANCE)
         except DregError as error:
             self._left_out(row, error)
             return None
-        threshold = chosen.get("active_threshold")
-        return None if variance is None or threshold is None else Latents(variance.astype(np.float64), threshold)
+        return None if variance is None else variance.astype(np.float64)
 
     def picture(self, row: RunRow, kind: Kind) -> Picture | None:
         """Return the newest picture that ``dreg sample`` has kept in the run."""

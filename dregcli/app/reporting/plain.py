@@ -50,6 +50,9 @@ def _group(group: Group, label: str, time_to: float | None) -> dict[str, Any]:
         "evals": [
             {
                 **key._asdict(),
+                "checkpoint": found.step,
+                "steps": found.steps,
+                "at_end": key.checkpoint is None,
                 "examples": key.n,
                 **vars(found.bound),
                 "ess": _plain(found.ess),
@@ -67,7 +70,8 @@ def _group(group: Group, label: str, time_to: float | None) -> dict[str, Any]:
     }
     if time_to is not None:
         reached = _plain(group.seconds_to(time_to))
-        found["time_to"] = {"bound": time_to, "seconds": reached, "of": len(group.seeds())}
+        every = group.validation_intervals()
+        found["time_to"] = {"bound": time_to, "seconds": reached, "of": len(group.seeds()), "eval_every": every}
     if bias := group.bias():
         found["bias"] = [{"run": path, **verdict} for path, verdict in bias]
     return found

@@ -1,5 +1,6 @@
 """The output of evaluations in the terminal."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ from dregcli.cli.render import Terminal
 from dregcli.commands import command
 from dregcli.describe import described, seen_as
 from dregcli.names import ChanceMethod, ModelName, Opinion
+from dregcli.specs.number_lists import MOST_SAMPLES
 from dregcli.wording import difference, listed, with_error
 
 if TYPE_CHECKING:
@@ -67,8 +69,9 @@ def show(terminal: Terminal, results: Sequence["EvalResult"]) -> None:
     if len({(r.summary["split_hash"], *seen_as(r.spec.model_dump())) for r in results}) > 1:
         terminal.warn("these runs use different data or pixels: their bounds cannot be compared.")
     for result in results:
-        if (warning := _unreliable(result)) is not None:
-            terminal.warn(warning)
+        for warning in (_not_finite(result), _unreliable(result)):
+            if warning is not None:
+                terminal.warn(warning)
     for result in results:
         terminal.line(f"kept: {result.path}")
         if log_w := result.summary.get("log_w"):
@@ -99,7 +102,7 @@ def _bound(result: "EvalResult") -> list[str]:
         f"{found['n']:,}",
         f"{khat['median']:.2f}" if khat else "-",
         f"{100.0 * khat['share_above_0.7']:.3g} %" if khat else "-",
-        f"{found['ess']:.1f}",
+        f"{found['ess']:.1f}" if math.isfinite(found["ess"]) else "-",
         "-" if found["active_units"] is None else str(found["active_units"]),
         str(found["checkpoint"]),
     ]
@@ -191,10 +194,17 @@ def _of_latents(result: "EvalResult") -> list[str]:
 def _no_kl(result: "EvalResult") -> list[str]:
     """Explain why KL(q||posterior) is not shown, and what to type to get it."""
     found = result.summary
-    if found["kl_posterior"] is not None or "noise" in found:
+    if found["kl_posterior"] is not None or "noise" in found or "not_finite" in found:
         return []
-    command = result.again(k=result.estimates.k_for_kl())
-    return [f"KL(q||posterior) is the bound at a large K minus the ELBO; {_still_low(found)}: {command}"]
+    advice = _with_k(result, result.estimates.k_for_kl())
+    return [f"KL(q||posterior) is the bound at a large K minus the ELBO; {_still_low(found)}: {advice}"]
+
+
+def _with_k(result: "EvalResult", k: int | None) -> str:
+    """Return the command with this K, or say that there is none."""
+    if k is None:
+        return f"no K that dreg eval takes, up to {MOST_SAMPLES:,}, is expected to be enough"
+    return result.again(k=k)
 
 
 def _still_low(found: Mapping[str, Any]) -> str:
@@ -266,8 +276,8 @@ def _second_opinion(result: "EvalResult", terminal: Terminal) -> list[str]:
         f"of which ± {found['mc_stderr']:.4f} is random error of the chains",
         f"  AIS minus importance sampling: {apart}: {follows}",
     ]
-    if opinion is Opinion.K_TOO_SMALL and result.opinion:
-        lines.append(f"  to compare them: {result.again(k=result.opinion.k_to_compare())}")
+    if opinion is Opinion.K_TOO_SMALL and result.opinion and "not_finite" not in result.summary:
+        lines.append(f"  to compare them: {_with_k(result, result.opinion.k_to_compare())}")
     if opinion is Opinion.UNKNOWN:
         lines.append(f"  to compare them: {result.again(repeats=max(10, 2 * result.estimates.repeats))}")
     if (exact := found["less_exact"]) is not None:
@@ -279,6 +289,18 @@ def _expected(result: "EvalResult") -> str:
     """Describe the part of the difference from AIS that the limited K explains, if it is large enough to be seen."""
     bias = result.summary["bound"]["bias"]
     return "" if bias is None or -bias < 5e-5 else f", of which about {-bias:+.4f} is expected at this K"
+
+
+def _not_finite(result: "EvalResult") -> str | None:
+    """Return a warning that some examples have no finite bound, so that there is no mean over all; or None."""
+    found = result.summary
+    if (examples := found.get("not_finite")) is None:
+        return None
+    return (
+        f"{result.run.label}: the bound is not a finite number for {examples:,} of {found['n']:,} examples, and so "
+        "their mean is none. It is -inf where p(x, z) is 0 for all K samples: use a larger --k, or a model that "
+        "gives every x a density above 0."
+    )
 
 
 def _unreliable(result: "EvalResult") -> str | None:

@@ -144,7 +144,7 @@ def _in_brackets(found: "Aggregate", seeds: int, examples: int | None) -> str:
 def _evaluations(terminal: Terminal, group: "Group") -> None:
     for key, found in group.evaluations().items():
         a = found.bound
-        of = f"{key.split} bound at K={key.k}, {key.n:,} examples, step {key.checkpoint}, eval seed {key.seed}"
+        of = f"{key.split} bound at K={key.k}, {key.n:,} examples, step {found.step_in_words}, eval seed {key.seed}"
         parts = [f"eval: {of}: {with_error(a.mean, a.stderr)} nats, {counted(a.n, 'seed')}"]
         if found.ess:
             parts.append(f"ESS {found.ess.mean:.1f}")

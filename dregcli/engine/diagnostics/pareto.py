@@ -1,6 +1,7 @@
 """The heaviness of importance weights' tail: the shape k-hat of Pareto-smoothed importance sampling."""
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -28,10 +29,12 @@ def pareto_shape(log_w: Tensor) -> Tensor | None:
 
     Above 1 the weights have no mean; below 1/2 they have a variance; the estimate log p-hat is reliable up to about
     ``UNRELIABLE``. If all weights in the tail are equal, k-hat is -inf, the best case. If one weight is so large that
-    the others vanish beside it, k-hat is inf.
+    the others vanish beside it, k-hat is inf. Weights of 0 are no part of a tail: if fewer weights are above 0 than
+    a tail has, these are the tail; if they are too few for a fit, k-hat is inf. It is also inf where a log-weight is
+    inf or NaN.
 
     Args:
-        log_w: log-weights, shape (K, B), nats; float64.
+        log_w: log-weights, shape (K, B), nats; float64; -inf for a weight of 0.
 
     Returns:
         Shape (B,), float64; None if K is too small for a tail.
@@ -43,10 +46,22 @@ def pareto_shape(log_w: Tensor) -> Tensor | None:
     if size < FEWEST_TAIL:
         return None
     largest = torch.topk(log_w.T, size + 1, dim=1, sorted=True).values
+    sizes = (largest > -math.inf).sum(dim=1).clamp(max=size)
+    found = torch.full_like(largest[:, 0], math.inf)
+    for each in cast("list[int]", sizes.unique().tolist()):
+        if each >= FEWEST_TAIL:
+            rows = sizes == each
+            found[rows] = _of_tail(largest[rows, : each + 1])
+    return torch.where(found.isnan(), math.inf, found)
+
+
+def _of_tail(largest: Tensor) -> Tensor:
+    """Return k-hat from the weights of the tail and the largest below it, log (B, M + 1), falling; shape (B,)."""
     largest = largest - largest[:, :1]
     # Excesses over the largest weight below the tail; by expm1, since they may be near 0.
     cutoff = largest[:, -1:]
     excess = largest[:, :-1].exp() * -torch.expm1(cutoff - largest[:, :-1])
+    size = excess.shape[1]
     at_once = max(1, _AT_ONCE // (size * _grid_size(size)))
     return torch.cat([_shape(part.flip(1)) for part in torch.split(excess, at_once)])
 

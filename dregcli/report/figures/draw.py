@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dregcli.names import Network
 from dregcli.report.comparison import Comparison
 from dregcli.report.drawn import Drawn
-from dregcli.report.figures.active import LatentsOf, active_figure
+from dregcli.report.figures.active import VariancesOf, active_figure
 from dregcli.report.figures.bounds import bound_figure
 from dregcli.report.figures.final import final_figure
 from dregcli.report.figures.gap import gap_figure
@@ -26,7 +26,7 @@ def draw_all(
     comparisons: Sequence[Comparison],
     *,
     sheet: Sheet = Sheet(),  # noqa: B008 - it cannot change
-    latents: LatentsOf = lambda _: None,
+    variances: VariancesOf = lambda _, __: None,
     picture: PictureOf = lambda _, __: None,
 ) -> list[Drawn]:
     """Draw the figures of a report; a kind of figure without data is left out.
@@ -36,7 +36,8 @@ def draw_all(
         labels: short name of each group, by key.
         comparisons: comparisons as ``compare`` returns them.
         sheet: the paper that the figures are drawn for.
-        latents: returns the latents of a run's newest evaluation, if it has one; called only for runs that are drawn.
+        variances: returns the variances of latents that an evaluation of a run has kept; called only for runs that
+            are drawn.
         picture: returns a run's newest picture of a kind, if it has one; called only where it may be drawn.
 
     Returns:
@@ -50,7 +51,7 @@ def draw_all(
         gap_figure(chosen),
         *setting_figures(chosen),
         k_curve_figure(chosen),
-        active_figure(chosen, latents),
+        active_figure(chosen, variances),
         layers_figure(chosen),
         tracked_figure(chosen, Network.ENCODER),
         tracked_figure(chosen, Network.DECODER),

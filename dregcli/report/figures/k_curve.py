@@ -78,11 +78,11 @@ def k_curve_figure(chosen: Chosen) -> Drawn | None:
 
 
 def _evaluations(member: Member) -> dict[_Of, dict[int, Attrs]]:
-    """Return the newest evaluation of each kind by seed, at the last step only."""
+    """Return the newest evaluation of each kind by seed, at the end of training only."""
     found: dict[_Of, dict[int, Attrs]] = {}
     for row in member.group.seeds():
-        for attrs in row.evals:
-            if attrs["checkpoint"] == row.final_step and attrs.get("curve"):
+        for attrs in row.evals_at_end:
+            if attrs.get("curve"):
                 data = str(attrs.get("split_hash") or row.spec["data_checksum"])
                 of = _Of(described(row.spec), attrs["split"], attrs["n"], attrs["seed"], data)
                 found.setdefault(of, {})[row.seed] = attrs

@@ -9,7 +9,8 @@ from dregcli.parts import shown_word
 from dregcli.report.aggregate import Aggregate
 from dregcli.report.along import Along, along_table
 from dregcli.report.comparison import Comparison, shown_first
-from dregcli.report.groups import Evaluated, EvaluationKey, Group, bias_to_tested
+from dregcli.report.evaluated import Evaluated, EvaluationKey
+from dregcli.report.groups import Group, bias_to_tested
 from dregcli.report.groups_table import groups_table, time_notes
 from dregcli.report.html.view import Section
 from dregcli.report.paired import FEWEST_SEEDS
@@ -195,13 +196,19 @@ def evaluations(groups: Sequence[Group], labels: Labels) -> Section:
 
 def _evaluated(key: EvaluationKey, found: Evaluated) -> list[Cell]:
     return [
-        *map(count, (key.k, key.n, key.checkpoint, key.seed, found.bound.n)),
+        *map(count, (key.k, key.n)),
+        _step(found),
+        *map(count, (key.seed, found.bound.n)),
         mean(found.bound),
         in_brief(found.ess, ".1f"),
         in_brief(found.khat, ".2f"),
         share(found.khat_share),
         in_brief(found.active_units, ".3g"),
     ]
+
+
+def _step(found: Evaluated) -> Cell:
+    return Cell(found.step_in_words, float(found.steps[0]))
 
 
 def _curves(found: Sequence[tuple[str, EvaluationKey, Evaluated]]) -> list[Table]:
@@ -214,7 +221,9 @@ def _curves(found: Sequence[tuple[str, EvaluationKey, Evaluated]]) -> list[Table
         (
             Cell(label),
             Cell(key.split),
-            *map(count, (key.n, key.checkpoint, key.seed)),
+            count(key.n),
+            _step(each),
+            count(key.seed),
             *(mean(each.curve.get(k)) for k in ks),
         )
         for label, key, each in curves
@@ -231,7 +240,9 @@ def _layers(found: Sequence[tuple[str, EvaluationKey, Evaluated]]) -> list[Table
         (
             Cell(label),
             Cell(key.split),
-            *map(count, (key.k, key.n, key.checkpoint, key.seed)),
+            *map(count, (key.k, key.n)),
+            _step(each),
+            count(key.seed),
             Cell(name),
             mean(layer.kl),
             in_brief(layer.active_units, ".3g"),

@@ -1,13 +1,14 @@
 """What a panel of trained models may show: quantities of runs at the end, or along training."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from dregcli.columns import TrackedColumn
 from dregcli.names import Split
 from dregcli.report.aggregate import Aggregate
-from dregcli.report.groups import Evaluated, Group, RunRow
+from dregcli.report.evaluated import Evaluated
+from dregcli.report.groups import Group, RunRow
 from dregcli.report.series import Series, series
 
 _NATS: Final = "nats per example (larger is better)"
@@ -64,18 +65,7 @@ class Quantity:
 
 def evaluated(group: Group, wanted: Wanted | None) -> Evaluated | None:
     """Return the evaluation of a group that counts, at the end of each run's training; None if there is none."""
-    if wanted is None:
-        return None
-    asked = {"split": wanted.split.value, "k": wanted.k, "seed": 0, "n": wanted.n}
-
-    def counting(row: RunRow) -> list[Mapping[str, Any]]:
-        at_end = [each for each in row.evals if each["checkpoint"] == row.final_step]
-        fitting = [each for each in at_end if all(each[name] == value for name, value in asked.items())]
-        # Runs with patience end at different steps, and still count together.
-        return [{**each, "checkpoint": 0} for each in fitting]
-
-    rows = tuple(replace(row, evals=counting(row)) for row in group.rows)
-    return next(iter(replace(group, rows=rows).evaluations().values()), None)
+    return None if wanted is None else group.evaluated(wanted.split.value, wanted.k, 0, wanted.n)
 
 
 def _bound(split: Split) -> Quantity:

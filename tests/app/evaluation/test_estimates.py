@@ -8,13 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from dregcli.app.evaluation.chance import FASTEST, Bias
 from dregcli.app.evaluation.estimates import Collected, Estimates
+from dregcli.app.evaluation.means import Mean
 from dregcli.app.evaluation.second_opinion import SecondOpinion
 from dregcli.engine.annealed import Annealed
 from dregcli.engine.annealing import Annealing
 from dregcli.engine.likelihood_estimate import BatchEstimates, curve, rises
 from dregcli.engine.weights import effective_sample_size, left_out_variance, log_mean_exp
 from dregcli.names import ChanceMethod, Opinion
+from dregcli.specs.number_lists import MOST_SAMPLES, parse_ks
 
 GENERATOR = torch.Generator()
 
@@ -118,9 +121,37 @@ def test_the_kl_to_the_posterior_is_shown_where_k_is_large_enough_for_it() -> No
         assert (kl is not None) == is_shown, k
         assert kl is None or kl.value == pytest.approx(2.0, abs=0.15)
         assert (found.as_json(active_threshold=0.0)["kl_posterior"] is None) == (not is_shown)
-        assert found.k_for_kl() >= 2 * k
-    found = estimates_of(normal(2.0)((1, 16, 300)), (16,))
-    assert estimates_of(normal(2.0)((1, found.k_for_kl(), 300)), (found.k_for_kl(),)).kl_posterior() is not None
+        assert (found.k_for_kl() or 0) >= 2 * k
+    enough = estimates_of(normal(2.0)((1, 16, 300)), (16,)).k_for_kl()
+    assert enough is not None
+    assert estimates_of(normal(2.0)((1, enough, 300)), (enough,)).kl_posterior() is not None
+
+
+def test_a_suggested_k_is_one_that_an_evaluation_can_have() -> None:
+    low = Bias(-1.0, FASTEST)  # halves with each doubling
+    expected = {(100, 0.1): 1000, (100, 1e-9): 10_000, (70_000, 0.1): 700_000, (60_000, 1.0 / 17): MOST_SAMPLES}
+    for (k, allowed), needed in (expected | {(110_000, 0.1): None, (MOST_SAMPLES, 2.0): None}).items():
+        assert low.k_for(k, allowed) == needed, (k, allowed)
+        assert needed is None or parse_ks(str(needed)) == ((needed,), [])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_bound_that_is_not_finite_leaves_the_others_and_no_advice_that_fails() -> None:
+    """Weights of 0 are -inf in nats; an example has none but these, or a single other one."""
+    GENERATOR.manual_seed(5)
+    log_w = normal(1.0)((2, 64, 6))
+    log_w[:, :, 3] = -math.inf
+    found = estimates_of(log_w, (1, 8, 64))
+    shown = found.as_json(active_threshold=0.0)
+    assert (found.not_finite, shown["not_finite"], found.bias, found.kl_posterior()) == (1, 1, None, None)
+    assert (shown["bound"]["value"], shown["bound"]["stderr"], shown["bound"]["mc_stderr"]) == (-math.inf, None, None)
+    assert (shown["curve"][-1]["jackknife"], shown["kl_posterior"]) == (None, None)
+    assert _opinion(log_w, 0.0) is Opinion.K_TOO_SMALL
+    log_w[:, 5, 3] = 0.0
+    found = estimates_of(log_w, (64,))
+    assert "not_finite" not in found.as_json(active_threshold=0.0)
+    assert (found.bias, found.kl_posterior(), found.k_for_kl()) == (None, None, 8 * 64)
+    assert math.isfinite(Mean.of(found.bound).value)
 
 
 def _opinion(log_w: Tensor, log_p: float) -> Opinion:

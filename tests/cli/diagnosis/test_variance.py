@@ -156,6 +156,9 @@ def test_the_toy_is_printed_and_written_where_it_was_asked_for_over_nothing(caps
     assert not (tmp_path / "never").exists()
 
 
+MODELS_ALONE = ("dataset", "task", "capture", "examples", "k-chunk", "model", "trust-code")
+
+
 @pytest.mark.parametrize(
     ("arguments", "faults"),
     [
@@ -166,6 +169,13 @@ def test_the_toy_is_printed_and_written_where_it_was_asked_for_over_nothing(caps
         (("t", "--toy"), ("toy: cannot be given with a run",)),
         (("--toy", "--k", ""), ("k: must be whole numbers",)),
         (("--toy", "--k", "1,-4", "--checkpoint", "best"), ("got '-4'", "checkpoint: does not apply to the toy")),
+        (
+            (
+                *("--toy", "--dataset", "mnist", "--task", "structured", "--capture", "names", "--examples", 7),
+                *("--k-chunk", "banana", "--model", "x.py:Foo", "--trust-code"),
+            ),
+            tuple(f"{name}: does not apply to the toy: leave it out" for name in MODELS_ALONE),
+        ),
         (("--toy", "--k", "1", "--estimator", "vimco"), ("k: ", "needs at least 2 samples, got 1")),
         (("--toy", "--reference-k", 8), ("reference-k: must be at least the largest K, 256, got 8",)),
         (("--toy", "--objective", "miwae:groups=3", "--k", "3,6"), ("reference-k: ",)),

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from dregcli.app.evaluation import importance, second_opinion
 from dregcli.engine.annealing import AnnealedBatch
+from dregcli.engine.evaluation import SeenBatch
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.support.cli import SMALL, Outcome, run, usual
@@ -148,6 +150,51 @@ def test_of_one_sample_neither_an_error_nor_a_kl_is_shown(capsys, linear) -> Non
         assert found["bound"]["mc_stderr"] > 0.0
         assert found["bound"]["mc_method"] == (way or "left-out")
         assert (found["kl_posterior"] is None) == (way is not None)
+
+
+def test_an_example_that_no_sample_explains_is_told_and_ends_nothing(capsys, monkeypatch, linear) -> None:
+    """Its weights are all 0; before, the advice for KL(q||posterior) ended in a traceback after the work was done."""
+    real = SeenBatch.weighed
+
+    def weighed(batch: SeenBatch, **how: Any) -> tuple[Tensor, Tensor | None]:
+        log_w, kl = real(batch, **how)
+        log_w[:, 1] = -math.inf
+        return log_w, kl
+
+    monkeypatch.setattr(SeenBatch, "weighed", weighed)
+    for method in ((), ("--method", "ais", "--steps", 4, "--chains", 2)):
+        shown = run(capsys, "eval", linear, "--k", "10,100", "--n", 20, *method)
+        assert shown.code == 0, shown.err
+        assert "l/v001: the bound is not a finite number for 1 of 20 examples" in shown.err
+        assert "KL(q||posterior) is" not in shown.out
+        assert "to compare them" not in shown.out
+        assert "nan" not in shown.out
+    assert "RuntimeWarning" not in shown.err
+    found = result_of(run(capsys, "eval", linear, "--k", "10,100", "--n", 20, "--json"))
+    assert (found["not_finite"], found["bound"]["value"], found["bound"]["bias"], found["ess"]) == (1, *[None] * 3)
+    assert found["khat"]["share_above_0.7"] >= 1 / 20
+    assert run(capsys, "report", linear).code == 0
+
+
+def test_what_it_says_to_type_asks_for_what_was_asked(capsys, linear) -> None:
+    """All K of a curve, the repeats and the threshold: a K that does not divide 1,000 has an error by repeats."""
+    shown = run(capsys, "eval", linear, "--k", "600,1000", "--n", 5, "--active-threshold", 0.5)
+    (line,) = (line for line in shown.out.splitlines() if "MC s.e. is not known at K=600: " in line)
+    assert "dreg eval l/v001 --split test --k 600,1000 --n 5 --active-threshold 0.5 --repeats 10 " in line
+    found = result_of(run(capsys, *shlex.split(line.rpartition(": dreg ")[2]), "--json"))
+    assert [(row["k"], row["mc_method"]) for row in found["curve"]] == [(600, "repeats"), (1000, "repeats")]
+    assert found["active_threshold"] == 0.5
+    shown = run(capsys, "eval", linear, "--k", 2, "--n", 5, "--repeats", 3)
+    assert "dreg eval l/v001 --split test --k 500 --n 5 --repeats 3" in shown.out
+
+
+def test_one_example_has_no_active_units(capsys, linear) -> None:
+    """Of one example no latent varies, and each would look inactive."""
+    found = result_of(run(capsys, "eval", linear, "--k", 2, "--n", 1, "--json"))
+    assert found["active_units"] is None
+    assert found["no_active_units"] == "a single example has no variance over examples"
+    assert "active units are not counted: a single example" in run(capsys, "eval", linear, "--k", 2, "--n", 1).out
+    assert result_of(run(capsys, "eval", linear, "--k", 2, "--n", 2, "--json"))["active_units"] > 0
 
 
 def stop_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at: int) -> None:

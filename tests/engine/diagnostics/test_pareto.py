@@ -74,6 +74,36 @@ def test_one_weight_that_dominates_everything() -> None:
     assert (shapes(log_w) > 0.7).all()
 
 
+def test_weights_of_zero_are_no_part_of_a_tail() -> None:
+    """The tail of 1,000 weights has 95. If 50 are above 0, these are the tail; four are too few for a fit."""
+    log_w = torch.full((1000, 8), -math.inf, dtype=torch.float64)
+    some = drawn()[1000]
+    for example, (count, of) in enumerate([(50, 1), (50, 3), (95, 1), (96, 1)]):
+        log_w[10 : 10 + count, example] = some[:count, of]
+    log_w[:50, 4] = -80.0
+    log_w[:4, 5] = -80.0
+    log_w[:, 7] = some[:, 0]
+    log_w[3, 7] = math.nan
+    found = shapes(log_w).tolist()
+    tails = [some[:count, of].exp().sort().values.numpy() for count, of in ((50, 1), (50, 3), (95, 1), (96, 1))]
+    tails[3] = (tails[3] - tails[3][0])[1:]
+    assert found[:4] == pytest.approx([_fitted(tail) for tail in tails], abs=1e-9)
+    assert found[4] < 0.0, "equal weights are no heavy tail"
+    assert found[5:] == [math.inf] * 3, "four others, none, and one that is no number"
+
+
+def _fitted(excess: np.ndarray) -> float:
+    """Zhang and Stephens' fit of ascending excesses, written out, with the prior of arXiv 1507.02646."""
+    n, points = len(excess), 30 + math.isqrt(len(excess))
+    theta = 1.0 - np.sqrt(points / (np.arange(1, points + 1) - 0.5))
+    theta = theta / (3.0 * excess[int(n / 4 + 0.5) - 1]) + 1.0 / excess[-1]
+    shape = np.array([np.log1p(-each * excess).mean() for each in theta])
+    likelihood = n * (np.log(-theta / shape) - shape - 1.0)
+    weights = np.exp(likelihood - likelihood.max())
+    best = (weights * theta).sum() / weights.sum()
+    return (n * np.log1p(-best * excess).mean() + 10.0 * 0.5) / (n + 10.0)
+
+
 def test_too_few_samples_have_no_tail() -> None:
     assert tail_size(20) == 4
     assert pareto_shape(torch.zeros(20, 2, dtype=torch.float64)) is None

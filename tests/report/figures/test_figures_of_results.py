@@ -14,7 +14,7 @@ from PIL import Image
 
 from dregcli.names import Network
 from dregcli.report.drawn import Drawn
-from dregcli.report.figures.active import Latents, active_figure
+from dregcli.report.figures.active import active_figure
 from dregcli.report.figures.bounds import bound_figure
 from dregcli.report.figures.draw import draw_all
 from dregcli.report.figures.k_curve import k_curve_figure
@@ -36,7 +36,7 @@ def evaluation(values: dict[int, float], **changes: Any) -> dict[str, Any]:
         for k, value in values.items()
     ]
     base = {"checkpoint": 1000, "split": "test", "seed": 0, "n": 100, "k": max(values), "value": values[max(values)]}
-    return base | {"split_hash": "t", "curve": curve} | changes
+    return base | {"split_hash": "t", "curve": curve, "active_units": 3, "active_threshold": 0.01} | changes
 
 
 CURVES = [{1: -92.0 - i, 10: -90.0 - 2 * i, 100: -89.0} for i in range(3)]
@@ -184,41 +184,70 @@ def test_of_many_groups_that_tracked_three_are_drawn_and_the_title_says_so() -> 
     assert "3 of 6 groups" in drawn.title
 
 
-def active_faults(found: dict[int, Latents], drawn: Any) -> list[str]:
+def active_faults(found: dict[int, np.ndarray], drawn: Any, threshold: float = 0.01) -> list[str]:
     """Every way in which sorted variances, threshold or counts are not those of the runs."""
     (axes,) = drawn.figure.axes
     faults = []
-    values = np.stack([sorted(each.variance, reverse=True) for each in found.values()])
+    values = np.stack([sorted(each, reverse=True) for each in found.values()])
     (label,) = legend(drawn)
     if not np.array_equal(xy(line(axes, label))[1], values.mean(axis=0)):
         faults.append("variance")
     at, low, high = ends(bands(axes)[label])
     if at.tolist() != [1, 2, 3, 4] or [*low[:3], *high] != [*values.min(axis=0)[:3], *values.max(axis=0)]:
         faults.append("range")
-    counts = [sum(v > each.threshold for v in each.variance) for each in found.values()]
+    counts = [sum(v > threshold for v in each) for each in found.values()]
     told = f"{np.mean(counts):.1f} of 4 active ({min(counts)} to {max(counts)} over {len(counts)} seeds)"
     if label != f"iwae/dreg: {told}":
         faults.append("count")
-    if set(xy(line(axes, "_threshold"))[1]) != {found[0].threshold}:
+    if set(xy(line(axes, "_threshold"))[1]) != {threshold}:
         faults.append("threshold")
     return faults
 
 
 LATENTS = {
-    0: Latents(np.array([0.5, 0.0, 0.02, 0.009]), 0.01),
-    1: Latents(np.array([0.011, 0.7, 0.02, 0.1]), 0.01),
+    0: np.array([0.5, 0.0, 0.02, 0.009]),
+    1: np.array([0.011, 0.7, 0.02, 0.1]),
 }
 
 
 def test_active_units_are_sorted_variances_with_the_threshold_and_the_number_above_it() -> None:
-    chosen = grouped([run_row(seed) for seed in LATENTS])[3]
-    drawn = active_figure(chosen, lambda row: LATENTS[row.seed])
+    chosen = grouped([run_row(seed, evals=[evaluation(CURVES[0])]) for seed in LATENTS])[3]
+    drawn = active_figure(chosen, lambda row, _: LATENTS[row.seed])
     assert active_faults(LATENTS, drawn) == []
     assert drawn is not None
     assert drawn.figure.axes[0].get_yscale() == "log"
-    others = {seed: replace(each, threshold=0.005) for seed, each in LATENTS.items()}
-    assert {"count", "threshold"} <= set(active_faults(others, drawn)), "a wrong threshold would be caught"
-    assert active_figure(chosen, lambda _: None) is None
+    wrong = active_faults(LATENTS, drawn, 0.005)
+    assert {"count", "threshold"} <= set(wrong), "a wrong threshold would be caught"
+    assert active_figure(chosen, lambda _, __: None) is None
+
+
+def test_active_units_are_of_one_kind_of_evaluation() -> None:
+    """The one that most runs have; of the test split or of more examples, another may be the best of a single run."""
+    usual = evaluation(CURVES[0], split="valid")
+    others = [
+        {"n": 100}, {"split": "valid", "n": 5000}, {"split": "valid", "seed": 9}, {"split": "valid"},
+        {"split": "valid", "active_threshold": 0.5}, {"split": "valid", "checkpoint": 500},
+    ]  # fmt: skip
+    unlike = [evaluation(CURVES[0], k=8, **changes) for changes in others]
+    rows = [
+        run_row(0, evals=[evaluation(CURVES[0], split="valid", value=-1.0), usual, unlike[0], unlike[1]]),
+        run_row(1, evals=[usual, unlike[2], unlike[5]]),
+        run_row(2, evals=[unlike[4]]),
+        run_row(0, estimator="stl", evals=[unlike[1]]),
+        run_row(0, estimator="reparam", evals=[unlike[3]]),
+        run_row(0, lr=0.5),
+    ]
+    drawn = active_figure(
+        grouped(rows)[3], lambda row, attrs: LATENTS[row.seed] if attrs in (usual, unlike[3]) else np.zeros(4)
+    )
+    assert drawn is not None
+    first, second = legend(drawn)
+    assert "2 of 3 seeds" in first
+    assert first.endswith(": 3.0 of 4 active (2 to 4 over 2 seeds)")
+    assert second.endswith(": 2 of 4 active")
+    assert drawn.caption.startswith("Evaluations of valid, 100 examples, evaluation seed 0. ")
+    assert re.search(r"Not drawn, because they lack this evaluation: iwae/stl[^,]*\.$", drawn.caption)
+    assert "valid, 100 examples, evaluation seed 0; active above 0.01" in drawn.alt
 
 
 def check(written: str, t: float) -> dict[str, Any]:
@@ -413,7 +442,7 @@ def drawn_at(rows: list[RunRow], sheet: Sheet) -> list[Drawn]:
     return draw_all(
         *grouped(rows)[:3],
         sheet=sheet,
-        latents=lambda row: LATENTS[row.seed],
+        variances=lambda row, _: LATENTS[row.seed],
         picture=lambda row, _: Picture(row.label, grid(0)),
     )
 
