@@ -240,6 +240,39 @@ class UnreachedParameter(Sound):
         self.forgotten = nn.Linear(3, 3)
 
 
+class PlainList(Sound):
+    """Torch does not know the layers of a list."""
+
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.hidden = [nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)]
+
+    def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        given("z", self.prior())
+        hidden = self.hidden[1](torch.tanh(self.hidden[0](z["z"])))
+        return Independent(Bernoulli(logits=self.decoder(hidden)), 1)
+
+
+class PlainTensor(Sound):
+    """The prior's mean is learned, but is no parameter."""
+
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.loc = torch.zeros(WIDTH, requires_grad=True)
+
+    def prior(self) -> Distribution:
+        return Independent(Normal(self.loc, torch.ones(WIDTH)), 1)
+
+
+class LearnedBuffer(Sound):
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.register_buffer("shift", torch.zeros(2 * WIDTH, requires_grad=True))
+
+    def q(self, outputs: Tensor) -> Distribution:
+        return gaussian(outputs + self.shift)
+
+
 class StraightThrough(Sound):
     def __init__(self, data: ModelData) -> None:
         super().__init__(data)
@@ -481,6 +514,16 @@ class DropoutInPosterior(Sound):
         self.encoder.insert(2, nn.Dropout(0.5))
 
 
+class DifferentiatesInside(Sound):
+    """A sound model, whose posterior makes a leaf in each run, to differentiate by it."""
+
+    def q(self, outputs: Tensor) -> Distribution:
+        loc = torch.full((len(outputs), WIDTH), 0.5, dtype=outputs.dtype, requires_grad=True)
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(self.decoder(loc).square().sum(), loc, create_graph=True)
+        return gaussian(outputs - 0.1 * torch.cat([slope, slope], -1))
+
+
 class _Levels(Distribution):
     """A user's own distribution of grey levels, by a table."""
 
@@ -547,6 +590,9 @@ ON_BINARY: dict[Planted, str] = {
     NumbersOfAParameter: "detached",
     PriorMadeOnce: "kept",
     UnreachedParameter: "unreached",
+    PlainList: "unregistered",
+    PlainTensor: "unregistered",
+    LearnedBuffer: "unregistered",
     StraightThrough: "gradient",
     StraightThroughSamples: "gradient",
     Dropout: "random-model",

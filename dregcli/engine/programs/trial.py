@@ -1,6 +1,6 @@
-"""A trial of a user's programs: what the latents are, which parameters are theta and phi, and how large rows are."""
+"""A trial of a user's programs: what the latents are, which parameters they reach, and how large rows are."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,12 +10,15 @@ from torch.distributions import Distribution
 
 from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.programs.contract import Draw, ModelData
-from dregcli.engine.programs.densities import ModelDensities
-from dregcli.engine.programs.latents import Posterior, draw_latents
+from dregcli.engine.programs.densities import JointRun, ModelDensities
+from dregcli.engine.programs.latents import Latents, Posterior, draw_latents
 from dregcli.engine.programs.prior_path import LearnedPriors
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.reach import Reach
 from dregcli.engine.replay import Replay
+
+REGISTER = "keep modules in nn.ModuleList, not in a plain list, and numbers to learn in nn.Parameter"
+"""What to do about tensors that are learned and are no parameters."""
 
 _SAMPLES, _EXAMPLES = 3, 2
 """Samples and examples of the trial; arrays of rows are known by these sizes."""
@@ -33,6 +36,7 @@ class Trial:
         by_batch: whether the random numbers of an example depend on the examples that are drawn with it.
         theta: leaves that log p(x, z) reaches.
         phi: leaves that the samples or log q(z | x) reach.
+        unregistered: shapes of leaves that every run reaches and that are no parameters of the module.
         of_q: numbers for one row of each array that the posterior's program keeps for a backward pass.
         of_p: the same for the model's program.
         priors: what is known of the priors.
@@ -46,6 +50,7 @@ class Trial:
     by_batch: bool
     theta: frozenset[Tensor]
     phi: frozenset[Tensor]
+    unregistered: tuple[tuple[int, ...], ...]
     of_q: list[int]
     of_p: list[int]
     priors: LearnedPriors
@@ -75,41 +80,70 @@ def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: M
     of_p: list[int] = []
     draws_itself, for_samples = _draws_itself(module, posterior, pixels.reshape(-1, *data.shape), noise)
     modes = {each: each.training for each in module.modules()}
+
+    def run_both() -> tuple[Latents, JointRun]:
+        x = pixels.reshape(-1, *data.shape)
+        with _kept(of_q):
+            drawn = draw_latents(posterior, x, noise, first=0, count=_SAMPLES, has_path=True)
+        with _kept(of_p):
+            return drawn, densities.run(drawn.values, pixels)
+
     # A module in eval mode changes no buffer.
     module.eval()
     try:
         with torch.enable_grad():
-            x = pixels.reshape(-1, *data.shape)
-            with _kept(of_q):
-                drawn = draw_latents(posterior, x, noise, first=0, count=_SAMPLES, has_path=True)
-            with _kept(of_p):
-                run = densities.run(drawn.values, pixels)
-            log_p = run.log_joint
+            drawn, run = run_both()
+            reach, of_posterior = Reach.of(run.log_joint), leaves_of(drawn)
+            sizes = list(of_q), list(of_p)
+            strangers = unregistered(module, drawn, reach.leaves | of_posterior)
+            if strangers:
+                # A tensor that a run makes for itself, such as one to differentiate by, is another one in each run.
+                again, other = run_both()
+                strangers &= unregistered(module, again, Reach.of(other.log_joint).leaves | leaves_of(again))
             priors = LearnedPriors.found(drawn, run)
     finally:
         for each, mode in modes.items():
             each.training = mode
     leaves = frozenset(each.leaf for each in drawn.located.values())
-    reach = Reach.of(log_p)
-    live = [Reach.of(each.live).leaves for each in drawn.located.values()]
     return Trial(
         latents={name: tuple(z.shape[2:]) for name, z in drawn.values.items()},
         discrete=drawn.discrete,
         integers=tuple(name for name, z in drawn.values.items() if not z.is_floating_point()),
         theta=reach.leaves - leaves,
+        phi=of_posterior - leaves,
+        unregistered=tuple(tuple(each.shape) for each in strangers),
         by_blocks=drawn.by_blocks or for_samples,
         by_batch=drawn.by_seed or draws_itself,
-        of_q=of_q,
-        of_p=of_p,
+        of_q=sizes[0],
+        of_p=sizes[1],
         priors=priors,
         is_compiled=reach.is_compiled,
-        phi=Reach.of(drawn.log_q).leaves.union(*live) - leaves,
     )
+
+
+def leaves_of(drawn: Latents) -> frozenset[Tensor]:
+    """Return the leaves that the samples or log q reach."""
+    live = [Reach.of(each.live).leaves for each in drawn.located.values()]
+    return Reach.of(drawn.log_q).leaves.union(*live)
+
+
+def unregistered(module: nn.Module, drawn: Latents, leaves: frozenset[Tensor]) -> frozenset[Tensor]:
+    """Return the leaves that are neither parameters of the module nor samples."""
+    return leaves - frozenset(module.parameters()) - {each.leaf for each in drawn.located.values()}
 
 
 def like_of(module: nn.Module, data: Tensor) -> Tensor:
     """Return a tensor with the device and the floating-point type of a module; ``data`` if it has no parameters."""
     return next((each for each in module.parameters() if each.is_floating_point()), data)
+
+
+def unregistered_in_words(shapes: Sequence[tuple[int, ...]]) -> str:
+    """Return the fault of tensors that would never learn, by their shapes."""
+    shown = ", ".join(map(str, sorted(shapes)[:5])) + (", ..." if len(shapes) > 5 else "")
+    return (
+        f"the programs use tensors that require grad and are no parameters of the module, of shape {shown}: they "
+        "would never learn, and no checkpoint would have them."
+    )
 
 
 @torch.no_grad()

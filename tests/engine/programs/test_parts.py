@@ -1,14 +1,23 @@
 """What modules have beside plain parameters: shared, tied, frozen and normalised ones, buffers, two roles at once."""
 
+from collections.abc import Callable
+from typing import Any, cast
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Distribution, Independent
 
 from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import Step
 from dregcli.engine.pairs import resolve_pair
-from tests.support.program_oracle import drawn
-from tests.support.program_zoo import PATHS, SCORES, pixels_of
+from dregcli.engine.programs.contract import Draw, Given, LatentModel, ModelData, gaussian, standard_normal
+from dregcli.engine.programs.program_model import ProgramModel
+from dregcli.errors import SpecError
+from tests.support import planted_models as planted
+from tests.support.plain_models import small_data
+from tests.support.program_oracle import drawn, far, naive
+from tests.support.program_zoo import PATHS, SCORES, made, pixels_of
 from tests.support.small_training import SCREENED, small_trainer, take
 
 ROLES = {
@@ -99,6 +108,84 @@ def test_a_frozen_model_leaves_the_posteriors_gradient_as_it_is(name: str) -> No
     )
     assert alone.model == {}
     assert all(torch.equal(each, alone.posterior[name]) for name, each in whole.posterior.items())
+
+
+class Experts(LatentModel):
+    """A model whose parts depend on the example and on the mode: the trial reaches only the first expert of each."""
+
+    def __init__(self, data: ModelData) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleList([nn.Linear(16, 4), nn.Linear(16, 4)])
+        self.decoders = nn.ModuleList([nn.Linear(2, 16), nn.Linear(2, 16)])
+        self.only_in_training = nn.Linear(16, 4)
+
+    def posterior(self, x: Tensor, draw: Draw) -> None:
+        x = x.flatten(1)
+        outputs = _of_some(x[:, 0] > 0.5, x, *self.encoders)
+        draw("z", gaussian(outputs + self.only_in_training(x) if self.training else outputs))
+
+    def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        given("z", standard_normal(2))
+        return Independent(Bernoulli(logits=_of_some(z["z"][..., 0] > 2.0, z["z"], *self.decoders)), 1)
+
+
+class SharedBySome(Experts):
+    """The second expert of q is also a part of p, but not where the trial looks."""
+
+    def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        given("z", standard_normal(2))
+        logits = self.decoders[0](z["z"])
+        return Independent(Bernoulli(logits=_of_some(z["z"][..., 0] > 2.0, logits, nn.Identity(), self.top)), 1)
+
+    def top(self, logits: Tensor) -> Tensor:
+        return logits + self.encoders[0](logits).sum(-1, keepdim=True)
+
+
+def _of_some(mask: Tensor, values: Tensor, first: nn.Module, second: Callable[[Tensor], Tensor]) -> Tensor:
+    found = first(values)
+    return found.index_put((mask,), second(values[mask])) if mask.any() else found
+
+
+def experts(kind: type[Experts] = Experts) -> ProgramModel:
+    """In training mode; samples of bright examples go to the second decoder."""
+    model = made(kind)
+    with torch.no_grad():
+        cast("Any", model.module).encoders[1].bias[0] = 3.0
+    return model
+
+
+@pytest.mark.parametrize("word", ["iwae/dreg", "iwae/reparam", "rws/dreg", "iwae/vimco"])
+@pytest.mark.parametrize("execution", [Execution(), Execution(k_chunk=16)])
+def test_what_the_trial_does_not_reach_learns_from_the_batches_that_reach_it(word: str, execution: Execution) -> None:
+    model = experts()
+    assert model.unreached == [
+        *("encoders.1.weight", "encoders.1.bias", "decoders.1.weight", "decoders.1.bias"),
+        *("only_in_training.weight", "only_in_training.bias"),
+    ]
+    x, pair = pixels_of(model, 4), resolve_pair(*word.split("/"), 20)
+    assert len(x[:, 0].unique()) == 2
+    draws = drawn(model, k=20, batch=len(x))
+    found = Step(model, x, draws, execution).gradients(pair)
+    assert far(found, naive(model, x, draws, pair)) < 1e-10
+    assert all(each.any() for each in found.whole().values())
+    assert found.whole().keys() == dict(model.module.named_parameters()).keys()
+
+
+def test_a_part_of_a_gradient_that_the_trial_did_not_see_is_refused() -> None:
+    """A parameter that the trial found in q alone has no gradient by log p, even if a later batch needs it."""
+    model = experts(SharedBySome)
+    x, pair = pixels_of(model, 4), resolve_pair("iwae", "dreg", 4)
+    with pytest.raises(
+        SpecError, match=r"log p\(x, z\) depends on encoders.0.weight, encoders.0.bias for this batch"
+    ):
+        Step(model, x, drawn(model, k=4, batch=len(x)), Execution()).gradients(pair)
+
+
+@pytest.mark.parametrize("kind", [planted.PlainList, planted.PlainTensor, planted.LearnedBuffer])
+def test_tensors_that_would_never_learn_are_refused(kind: Callable[[ModelData], nn.Module]) -> None:
+    with pytest.raises(SpecError, match=r"no parameters of the module, of shape \((2|4),"):
+        ProgramModel(kind(small_data()), small_data())
+    ProgramModel(planted.DifferentiatesInside(small_data()), small_data())
 
 
 RESUMED = {
