@@ -37,6 +37,7 @@ from tests.support.every_pair import checked_pairs, pairs_of_different_weights
 from tests.support.exact import relative_distance, small_batch, small_vae
 from tests.support.given_noise import GivenNoise
 from tests.support.naive_values import naive_targets
+from tests.support.straight_through import StraightThrough
 from tests.support.sweep import swept
 
 Gradients = dict[str, Tensor]
@@ -192,6 +193,10 @@ SCORE_PAIRS = [
 ]
 
 
+def straight_through(logits: Tensor) -> tuple[Distribution, list[Tensor]]:
+    return Independent(StraightThrough(logits=logits[:, :2]), 1), bernoulli(logits)[1]
+
+
 def bernoulli(logits: Tensor) -> tuple[Distribution, list[Tensor]]:
     states = [torch.tensor(bits, dtype=torch.float64) for bits in itertools.product((0.0, 1.0), repeat=2)]
     return Independent(Bernoulli(logits=logits[:, :2]), 1), states
@@ -201,7 +206,7 @@ def categorical(logits: Tensor) -> tuple[Distribution, list[Tensor]]:
     return Categorical(logits=logits), [torch.tensor(state) for state in range(3)]
 
 
-@pytest.mark.parametrize("build", [bernoulli, categorical])
+@pytest.mark.parametrize("build", [bernoulli, categorical, straight_through])
 @swept("pair", SCORE_PAIRS, named=lambda pair: pair.word)
 def test_discrete_latents_against_all_their_values(pair: Pair, build) -> None:
     """The expected gradient, over every pair of samples there is, is that of each network's expected value."""
@@ -654,6 +659,9 @@ def test_a_posterior_without_rsample() -> None:
     discrete = Independent(Bernoulli(logits=torch.zeros(4, 3).requires_grad_()), 1)
     refuse("posterior", "has_rsample is False", "'iwae/dreg'", "vimco, vimco-star", posterior=discrete)
     refuse("posterior", "'iwae' has some", posterior=discrete, objective="piwae:groups=2")
+    through = Independent(StraightThrough(logits=torch.zeros(4, 3).requires_grad_()), 1)
+    for estimator in ("dreg", "reparam"):
+        refuse("posterior", "is discrete", "straight-through", "vimco", posterior=through, estimator=estimator)
     both = Bernoulli(logits=torch.zeros(4, 3).requires_grad_())
     refuse("posterior", "has_rsample is False", "Independent(posterior, 1)", posterior=both)
 

@@ -34,6 +34,7 @@ from tests.support.own_hierarchies import OwnHierarchy
 from tests.support.prior_rules import RULES
 from tests.support.program_oracle import drawn
 from tests.support.program_zoo import pixels_of
+from tests.support.straight_through import StraightThrough
 from tests.support.sweep import swept
 
 K = 8
@@ -307,6 +308,7 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "another word": (standard_normal(2), "layer", "must be one of 'score', 'gdreg', 'blend', got 'layer'"),
     "one for each example": (gaussian_of(torch.zeros(2, 2), torch.ones(2)), "screened", "those of chosen rows"),
     "discrete": (standard_normal(2), "discrete", "has no rsample"),
+    "straight-through": (standard_normal(2), "straight-through", "is discrete"),
     "no standard deviation": (gaussian_of(torch.zeros(2, requires_grad=True), torch.ones(2)), "flow", "no `stddev`"),
     "some samples left out": (standard_normal(2), "ovis-mc", "leaves samples out of theta's gradient"),
     "outside": (standard_normal(2), "outside", "log p is -inf for some samples"),
@@ -323,6 +325,8 @@ def test_refused_with_the_reason(name: str) -> None:
         way, options["screen"] = "gdreg", 0.2
     if way == "discrete":
         way, posterior = "gdreg", Independent(Bernoulli(logits=loc), 1)
+    if way == "straight-through":
+        way, posterior = "gdreg", Independent(StraightThrough(logits=loc), 1)
     if way == "flow":
         way, posterior = "blend", Independent(TransformedDistribution(Normal(loc, 1.0), [TanhTransform()]), 1)
     if way == "ovis-mc":
