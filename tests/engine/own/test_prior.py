@@ -30,6 +30,7 @@ from tests.engine.programs.test_executors import KeepsAll
 from tests.support.chosen_rows import LARGE, Own, expected_gradient
 from tests.support.exact import relative_distance
 from tests.support.hierarchies import HIERARCHIES
+from tests.support.one_latent import Tempered
 from tests.support.own_hierarchies import OwnHierarchy
 from tests.support.prior_rules import RULES
 from tests.support.program_oracle import drawn
@@ -303,6 +304,11 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "numbers apart": (Normal(torch.zeros(2), 1.0), "score", "the part must be (K, B) = (4, 2) and the event_shape"),
     "no list": (lambda z: standard_normal(2), "score", "must return a list of pairs"),
     "no pair": (lambda z: [standard_normal(2)], "score", "must be a pair"),
+    "a density of its own": (
+        Independent(Tempered(torch.zeros(2, requires_grad=True), 1.0), 1),
+        "gdreg",
+        "(Tempered) is neither",
+    ),
     "no prior": (None, "gdreg", "needs to know the prior"),
     "a number": (3, "score", "cannot be a int"),
     "another word": (standard_normal(2), "layer", "must be one of 'score', 'gdreg', 'blend', got 'layer'"),
