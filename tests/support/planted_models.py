@@ -524,6 +524,38 @@ class DifferentiatesInside(Sound):
         return gaussian(outputs - 0.1 * torch.cat([slope, slope], -1))
 
 
+class Recurrent(Sound):
+    """A sound model, whose recurrent decoder begins at a state of torch's default type."""
+
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.memory = nn.GRU(WIDTH, 5, batch_first=True)
+        self.out = nn.Linear(5, 1)
+        self.count = torch.Size(data.shape).numel()
+
+    def hidden(self, z: Tensor) -> Tensor:
+        start = torch.zeros(1, len(z), 5)
+        return self.memory(z[:, None].expand(-1, self.count, -1), start)[0]
+
+    def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        given("z", self.prior())
+        logits = rows(lambda each: self.out(self.hidden(each)).squeeze(-1), z["z"])
+        return Independent(Bernoulli(logits=logits + self.decoder(z["z"])), 1)
+
+
+class HalfCutRecurrent(Recurrent):
+    def hidden(self, z: Tensor) -> Tensor:
+        found = super().hidden(z)
+        return found + found.detach()
+
+
+class FloatLogits(Sound):
+    """A sound model, whose logits are float32 whatever its type is."""
+
+    def pixels(self, logits: Tensor) -> Distribution:
+        return Bernoulli(logits=logits.float())
+
+
 class _Levels(Distribution):
     """A user's own distribution of grey levels, by a table."""
 
@@ -595,6 +627,8 @@ ON_BINARY: dict[Planted, str] = {
     LearnedBuffer: "unregistered",
     StraightThrough: "gradient",
     StraightThroughSamples: "gradient",
+    HalfCutRecurrent: "gradient",
+    FloatLogits: "not-compared",
     Dropout: "random-model",
     HalfLogits: "half-precision",
     HalfParameters: "half-precision fails",

@@ -91,11 +91,17 @@ def check_graphs(subject: Subject, *, thorough: bool = True) -> list[Finding]:
     if kept := [*_kept(subject, *runs), *_unregistered(subject, *runs)]:
         return kept
     exact = subject.exact
-    trial = exact or subject
-    found = [*_by_latents(trial, is_exact=exact is not None), *_samples(trial), *_unreached(trial)]
-    if exact and thorough and not found and exact.posterior.is_whole and exact.model.is_whole:
-        found += [*_by_parameters(exact, "model"), *_by_parameters(exact, "posterior")]
-    return found
+    trial = subject if isinstance(exact, str) else exact
+    found = [*_by_latents(trial), *_samples(trial), *_unreached(trial)]
+    if found or not (trial.posterior.is_whole and trial.model.is_whole):
+        return found
+    if isinstance(exact, str):
+        what = "Derivatives were not compared with changes of the densities, since the model does not run in "
+        what += f"float64: {exact}"
+        change = "Give tensors that the programs make the type of their inputs, as by x.new_zeros or .to(x), and "
+        change += "check again."
+        return [warning("not-compared", what, change)]
+    return [*_by_parameters(exact, "model"), *_by_parameters(exact, "posterior")] if thorough else []
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,7 @@ def _kept(subject: Subject, one: _Run, other: _Run) -> list[Finding]:
     return []
 
 
-def _by_latents(subject: Subject, *, is_exact: bool) -> list[Finding]:
+def _by_latents(subject: Subject) -> list[Finding]:
     """Compare the derivatives of each log-density by each latent that has a path."""
     drawn, programs = subject.posterior.drawn, subject.programs
     paths = [name for name, each in drawn.items() if each.located and each.located.leaf.requires_grad]
@@ -167,7 +173,7 @@ def _by_latents(subject: Subject, *, is_exact: bool) -> list[Finding]:
         return found
 
     found: list[Finding] = []
-    live, step = densities(leaves), _STEP if is_exact else _NUDGE
+    live, step = densities(leaves), _STEP if subject.is_exact else _NUDGE
     for name in paths:
         direction = _direction(leaves[name]) * subject.z[name].abs()
         with torch.no_grad():
@@ -178,7 +184,7 @@ def _by_latents(subject: Subject, *, is_exact: bool) -> list[Finding]:
             numeric = (sides[0][label] - sides[1][label]).sum() / (2.0 * step)
             slope = _gradients(density, [leaves[name]])[0]
             along = torch.zeros_like(numeric) if slope is None else (slope * direction).sum()
-            if (not is_exact and slope is not None) or not _differ(along, numeric, density):
+            if (not subject.is_exact and slope is not None) or not _differ(along, numeric, density):
                 continue
             program = "posterior" if label.startswith("log q") else "model"
             place, change = _cut_place(subject, program), _CUT.format(f"'{name}'", label)

@@ -100,6 +100,7 @@ SOUND: dict[str, Callable[[ModelData], nn.Module]] = {
     "sound": Sound,
     "frozen": planted.FrozenEncoder,
     "dropout in the posterior": planted.DropoutInPosterior,
+    "a recurrent decoder": planted.Recurrent,
     "a leaf of each run": planted.DifferentiatesInside,
 }
 
