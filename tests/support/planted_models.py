@@ -549,6 +549,17 @@ class HalfCutRecurrent(Recurrent):
         return found + found.detach()
 
 
+class ConstantPrior(Sound):
+    """A sound model, whose prior is made once and has no parameters."""
+
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.constant = Independent(Normal(torch.zeros(WIDTH), torch.full((WIDTH,), 0.9)), 1)
+
+    def prior(self) -> Distribution:
+        return self.constant
+
+
 class FloatLogits(Sound):
     """A sound model, whose logits are float32 whatever its type is."""
 

@@ -166,8 +166,10 @@ def is_half(call: Call) -> bool:
 
 
 def is_single(call: Call) -> bool:
-    """Whether a call returns single precision."""
-    return any(each.dtype is torch.float32 for each in call.outputs)
+    """Whether a call turns double precision into single precision. Constants may have any precision."""
+    return any(each.dtype is torch.float64 for each in call.inputs) and any(
+        each.dtype is torch.float32 for each in call.outputs
+    )
 
 
 def breaks(call: Call) -> bool:

@@ -101,6 +101,7 @@ SOUND: dict[str, Callable[[ModelData], nn.Module]] = {
     "frozen": planted.FrozenEncoder,
     "dropout in the posterior": planted.DropoutInPosterior,
     "a recurrent decoder": planted.Recurrent,
+    "a constant prior": planted.ConstantPrior,
     "a leaf of each run": planted.DifferentiatesInside,
 }
 
