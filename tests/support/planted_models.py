@@ -549,6 +549,12 @@ class HalfCutRecurrent(Recurrent):
         return found + found.detach()
 
 
+class DoubleParameters(Sound):
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.double()
+
+
 class ConstantPrior(Sound):
     """A sound model, whose prior is made once and has no parameters."""
 
@@ -643,6 +649,7 @@ ON_BINARY: dict[Planted, str] = {
     Dropout: "random-model",
     HalfLogits: "half-precision",
     HalfParameters: "half-precision fails",
+    DoubleParameters: "double-precision",
     HalfPosterior: "half-precision",
     Continuous: "likelihood",
     NormalPixels: "likelihood",

@@ -33,6 +33,10 @@ def check_precision(subject: Subject) -> list[Finding]:
         what = f"Parameters have half precision: {listed(half)}."
         change = "Keep the parameters in float32, and remove .half() and .bfloat16()."
         return [error("half-precision", what, change)]
+    if double := [n for n, each in subject.module.named_parameters() if each.dtype is torch.float64]:
+        what = f"Parameters are float64, and data and random numbers of a training are float32: {listed(double)}."
+        change = "Keep the parameters in float32: remove .double() and dtype=torch.float64."
+        return [error("double-precision", what, change)]
     if any(map(is_half, subject.calls)):
         what = "The numbers of a program pass through half precision, which rounds log-densities of hundreds of nats."
         change = "Leave autocast, or call .float(), before the distributions are built; sums must be float32."

@@ -114,7 +114,7 @@ def test_a_sound_model_has_no_finding(name: str) -> None:
 @pytest.mark.parametrize("name", {**PATHS, **SCORES})
 def test_no_model_of_the_zoo_has_a_finding(name: str) -> None:
     model = {**PATHS, **SCORES}[name]()
-    assert check_module(model.module, model.data, zoo_pixels(model, 6)).findings == []
+    assert check_module(model.module.float(), model.data, zoo_pixels(model, 6)).findings == []
 
 
 def test_faults_of_both_programs_come_at_once() -> None:
