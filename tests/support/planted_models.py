@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch.distributions import (
     OneHotCategoricalStraightThrough,
     Uniform,
 )
+from torch.utils.checkpoint import checkpoint
 
 from dregcli.engine.programs.contract import Draw, Given, LatentModel, ModelData, gaussian, rows, standard_normal
 
@@ -271,6 +272,13 @@ class LearnedBuffer(Sound):
 
     def q(self, outputs: Tensor) -> Distribution:
         return gaussian(outputs + self.shift)
+
+
+class ReentrantCheckpoint(Sound):
+    def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        given("z", self.prior())
+        logits = cast("Tensor", checkpoint(self.decoder, z["z"], use_reentrant=True))
+        return Independent(Bernoulli(logits=logits), 1)
 
 
 class StraightThrough(Sound):
@@ -638,6 +646,7 @@ ON_BINARY: dict[Planted, str] = {
     DetachedEarlierLatent: "detached",
     NumbersOfAParameter: "detached",
     PriorMadeOnce: "kept",
+    ReentrantCheckpoint: "checkpoint",
     UnreachedParameter: "unreached",
     PlainList: "unregistered",
     PlainTensor: "unregistered",

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from dregcli.engine.checks.finding import Finding, error
 from dregcli.engine.checks.graphs import Ownership, check_graphs, ownership
 from dregcli.engine.checks.independence import check_rows
-from dregcli.engine.checks.numbers import check_finite, check_precision, check_repeats
+from dregcli.engine.checks.numbers import check_checkpoints, check_finite, check_precision, check_repeats
 from dregcli.engine.checks.observation import check_likelihood, check_values
 from dregcli.engine.checks.runs import Stopped
 from dregcli.engine.checks.subject import Subject, first_runs, unchanged
@@ -111,7 +111,8 @@ def contract_faults(module: nn.Module, data: ModelData) -> list[Finding]:
 
 _Check = Callable[[Subject], list[Finding]]
 
-_NO_DERIVATIVES = frozenset({"half-precision", "not-repeatable", "not-finite"})
+_NO_GRAPH = frozenset({"checkpoint"})
+_NO_DERIVATIVES = _NO_GRAPH | {"half-precision", "not-repeatable", "not-finite"}
 """Findings after which a change of the values says nothing about derivatives."""
 
 
@@ -120,7 +121,8 @@ def _checks(*, thorough: bool) -> list[tuple[_Check, frozenset[str]]]:
     nothing = frozenset[str]()
     return [
         (check_precision, nothing),
-        (check_finite, nothing),
+        (check_checkpoints, nothing),
+        (check_finite, _NO_GRAPH),
         (check_repeats, nothing),
         (check_rows, nothing),
         (lambda subject: check_graphs(subject, thorough=thorough), _NO_DERIVATIVES),

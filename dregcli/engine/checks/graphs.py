@@ -38,7 +38,10 @@ _NUDGE = 0.05
 
 _WHY = "a part of the graph is cut, or a function has a gradient of its own."
 _ON_PURPOSE = "If it is on purpose, such as a straight-through estimate, know that every gradient is biased."
-_CUT = "Remove .detach(), .data, torch.no_grad() and numbers taken out of tensors on the way from {} to {}."
+_CUT = (
+    "Remove .detach(), .data, torch.no_grad(), checkpoints with use_reentrant=True and numbers taken out of tensors "
+    "on the way from {} to {}."
+)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dregcli.engine.checks.row_patterns import rows_differ
 from dregcli.engine.checks.runs import Densities, Posterior, total
 from dregcli.engine.checks.subject import Subject
 from dregcli.engine.checks.watch import Call, Watch, breaks, is_half, place_of
+from dregcli.engine.reach import NO_REENTRANT, Reach
 
 _NAMED = 8
 """Largest number of names in a message."""
@@ -41,6 +42,15 @@ def check_precision(subject: Subject) -> list[Finding]:
         what = "The numbers of a program pass through half precision, which rounds log-densities of hundreds of nats."
         change = "Leave autocast, or call .float(), before the distributions are built; sums must be float32."
         return [warning("half-precision", what, change, place_of(subject.calls, is_half))]
+    return []
+
+
+def check_checkpoints(subject: Subject) -> list[Finding]:
+    """Find graphs with a reentrant checkpoint, which cannot be differentiated by some tensors alone."""
+    densities = (*subject.posterior.log_q.values(), *subject.model.log_p.values())
+    if any(Reach.of(each).is_reentrant for each in densities):
+        what = "A program calls torch's checkpoint with use_reentrant=True, which allows no derivatives by samples."
+        return [error("checkpoint", what, f"{NO_REENTRANT[0].upper()}{NO_REENTRANT[1:]}.")]
     return []
 
 

@@ -16,8 +16,11 @@ from dregcli.engine.checks.score_identity import support_moves
 from dregcli.engine.own.log_joint import LogJoint
 from dregcli.engine.own.prior import Prior, prior_faults
 from dregcli.engine.own.row_check import row_faults
+from dregcli.engine.own.rows import RowChoice
 from dregcli.engine.own.samples import Samples
+from dregcli.engine.own.seeds import require_no_checkpoint
 from dregcli.engine.pairs import Pair
+from dregcli.engine.reach import Reach
 from dregcli.errors import Fault, SpecError
 
 _MOST_KINDS = 16
@@ -77,6 +80,11 @@ def require_assumptions(
         with draw.replay():
             if faults := prior_faults(prior, draw.located.z):
                 raise SpecError(faults, hint="each factor may depend on other parts of z, and these not on it")
+    if torch.is_grad_enabled() and draw.leaf not in draw.reach_of_p.leaves:
+        # A reentrant checkpoint is on no graph, with all parameters inside, unless its input requires grad.
+        z = draw.located.z.detach().requires_grad_(draw.located.z.is_floating_point())
+        with draw.replay():
+            require_no_checkpoint("log_joint", Reach.of(draw.joint(z, RowChoice(z.shape[1]))))
     if faults := row_faults(draw, insist=insist):
         raise SpecError(faults, hint="call .eval() on modules with batch statistics; check=False skips this check")
     if pair.needs_score_identity and torch.is_grad_enabled() and support_moves(draw.unfolded, draw.start, posterior):

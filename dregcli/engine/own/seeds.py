@@ -12,7 +12,7 @@ from dregcli.engine.objectives import Objective
 from dregcli.engine.own.samples import Samples
 from dregcli.engine.pairs import Pair, estimators_of, examples_in_words
 from dregcli.engine.programs.families import is_discrete
-from dregcli.engine.reach import Reach
+from dregcli.engine.reach import NO_REENTRANT, Reach
 from dregcli.errors import Fault, NotFinite, SpecError
 
 
@@ -44,6 +44,8 @@ def gradient_seeds(
         SpecError: a part of the gradient would silently be missing.
         NotFinite: the gradient of a sample with weight is not finite.
     """
+    require_no_checkpoint("log_joint", draw.reach_of_p)
+    require_no_checkpoint("posterior", draw.reach_of_q)
     reached = _Reached.by(draw)
     _require_trainable(reached)
     if path:
@@ -89,6 +91,18 @@ def _refuse_jump(outside: Tensor, pair: Pair) -> None:
     what += " the jump of the weights at the border of the support and so be biased."
     hint = f"{_score_only(pair.objective)} Or take a posterior that draws only inside the support"
     raise SpecError([Fault("log_joint", what)], where=examples_in_words(outside.any(dim=0)), hint=hint)
+
+
+def require_no_checkpoint(field: str, reach: Reach) -> None:
+    """Refuse a reentrant checkpoint, which allows ``backward()`` alone, and only if its input requires grad.
+
+    Raises:
+        SpecError: there is one.
+    """
+    if reach.is_reentrant:
+        message = "it calls torch's checkpoint with use_reentrant=True, which allows no derivatives by samples, and "
+        message += "leaves out the parameters inside where samples have none."
+        raise SpecError([Fault(field, message)], hint=NO_REENTRANT)
 
 
 def reached_leaves(draw: Samples) -> set[Tensor]:

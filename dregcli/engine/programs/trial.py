@@ -14,8 +14,9 @@ from dregcli.engine.programs.densities import JointRun, ModelDensities
 from dregcli.engine.programs.latents import Latents, Posterior, draw_latents
 from dregcli.engine.programs.prior_path import LearnedPriors
 from dregcli.engine.randomness import Randomness, Stream
-from dregcli.engine.reach import Reach
+from dregcli.engine.reach import NO_REENTRANT, Reach
 from dregcli.engine.replay import Replay
+from dregcli.errors import Fault, SpecError
 
 REGISTER = "keep modules in nn.ModuleList, not in a plain list, and numbers to learn in nn.Parameter"
 """What to do about tensors that are learned and are no parameters."""
@@ -67,7 +68,7 @@ def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: M
         densities: the model's program.
 
     Raises:
-        SpecError: the programs do not fit the contract.
+        SpecError: the programs do not fit the contract, or their graph allows no derivatives.
     """
     mean = data.mean.flatten()
     like = like_of(module, mean)
@@ -104,6 +105,9 @@ def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: M
     finally:
         for each, mode in modes.items():
             each.training = mode
+    if reach.is_reentrant or Reach.of(drawn.log_q).is_reentrant:
+        message = "its graph has a checkpoint with use_reentrant=True, which allows no derivatives by samples."
+        raise SpecError([Fault("model", message)], hint=NO_REENTRANT)
     leaves = frozenset(each.leaf for each in drawn.located.values())
     return Trial(
         latents={name: tuple(z.shape[2:]) for name, z in drawn.values.items()},

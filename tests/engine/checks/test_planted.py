@@ -51,6 +51,7 @@ def cases(table: dict[Planted, str]) -> Any:
     )
 
 
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # torch's, of reentrant checkpoints
 @cases(ON_BINARY)
 def test_a_planted_fault_is_found_alone(make: Planted, wanted: str) -> None:
     found = checked(make)

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import pytest
 import torch
@@ -402,6 +403,24 @@ def test_log_joint_may_be_checkpointed() -> None:
     assert relative_distance(s.collected(), s.expected()) < 1e-12
 
 
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.parametrize("estimator", ["dreg", "vimco"])
+@pytest.mark.parametrize("k_chunk", [None, 2])
+def test_a_reentrant_checkpoint_is_refused(estimator: str, k_chunk: int | None) -> None:
+    """It allows no derivative by samples; and a sample without one has no gradient of the parameters inside."""
+    s = setup(4)
+    prior = torch.zeros((), dtype=torch.float64, requires_grad=True)
+
+    def log_joint(z: Tensor) -> Tensor:
+        return cast("Tensor", checkpoint(s.log_joint, z, use_reentrant=True)) + prior
+
+    check = None if k_chunk is None else False  # in chunks, every call looks
+    with pytest.raises(SpecError, match="use_reentrant=True") as raised:
+        multi_sample_loss(log_joint, s.posterior(), 4, estimator=estimator, k_chunk=k_chunk, check=check)
+    assert raised.value.faults[0].field == "log_joint"
+    assert raised.value.hint == "call torch.utils.checkpoint.checkpoint(..., use_reentrant=False)"
+
+
 def test_the_work_is_done_once() -> None:
     calls: list[str] = []
 
@@ -619,6 +638,35 @@ def test_log_joint_of_the_wrong_shape() -> None:
     refuse("log_joint", "(4, 4)", "got (4,)", log_joint=lambda z: s.log_joint(z).sum(0))
     refuse("log_joint", "(4, 4)", "got ()", log_joint=lambda z: s.log_joint(z).sum())
     refuse("log_joint", "must return a tensor, got float", log_joint=lambda z: s.log_joint(z).sum().item())
+
+
+def test_log_joint_that_is_no_function_of_samples() -> None:
+    s = setup(4)
+    refuse("log_joint", "got Tensor", log_joint=torch.ones(()))
+    with pytest.raises(SpecError, match="got NoneType"):
+        multi_sample_loss(None, s.posterior(), 4)  # type: ignore[arg-type]
+    refuse("log_joint", "needs 3 arguments", log_joint=lambda z, x, mask: z)
+    for wrong in (lambda z, x: z - x, lambda z, x: z * x.mean(), lambda z, x: torch.add(z, x)):
+        refuse("log_joint", "second argument is the rows", "RowChoice", log_joint=wrong)
+
+    def own_error(z: Tensor, rows: object) -> Tensor:
+        return z + "no number"  # type: ignore[operator]
+
+    with pytest.raises(TypeError):
+        multi_sample_loss(own_error, s.posterior(), 4)
+
+
+def test_a_posterior_that_cannot_be_drawn_from() -> None:
+    class DensityAlone(Distribution):
+        arg_constraints = {}  # noqa: RUF012 - as in torch
+        has_rsample = True
+
+        def log_prob(self, value: Tensor) -> Tensor:
+            return -value.square()
+
+    density = DensityAlone(torch.Size((4,)), validate_args=False)
+    refuse("posterior", "DensityAlone cannot draw samples: it has no method rsample", posterior=density)
+    refuse("posterior", "has no method sample(", posterior=density, estimator="vimco")
 
 
 def normal(*shape: int) -> Normal:

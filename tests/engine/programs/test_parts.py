@@ -188,6 +188,11 @@ def test_tensors_that_would_never_learn_are_refused(kind: Callable[[ModelData], 
     ProgramModel(planted.DifferentiatesInside(small_data()), small_data())
 
 
+def test_a_reentrant_checkpoint_is_refused() -> None:
+    with pytest.raises(SpecError, match="checkpoint with use_reentrant=True"):
+        ProgramModel(planted.ReentrantCheckpoint(small_data()), small_data())
+
+
 RESUMED = {
     "two layers, Laplace above": "dreg",
     "VampPrior": "dreg",
