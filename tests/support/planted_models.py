@@ -241,6 +241,12 @@ class UnreachedParameter(Sound):
         self.forgotten = nn.Linear(3, 3)
 
 
+class UnreachedLazyLayer(Sound):
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.forgotten = nn.LazyLinear(3)
+
+
 class PlainList(Sound):
     """Torch does not know the layers of a list."""
 
@@ -648,6 +654,7 @@ ON_BINARY: dict[Planted, str] = {
     PriorMadeOnce: "kept",
     ReentrantCheckpoint: "checkpoint",
     UnreachedParameter: "unreached",
+    UnreachedLazyLayer: "unsized",
     PlainList: "unregistered",
     PlainTensor: "unregistered",
     LearnedBuffer: "unregistered",

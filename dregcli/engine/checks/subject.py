@@ -15,6 +15,7 @@ from dregcli.engine.checks.runs import ModelRun, Posterior, Programs, Stopped
 from dregcli.engine.checks.watch import Call, Watch, is_single
 from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.programs.contract import ModelData
+from dregcli.engine.programs.trial import kept_values
 from dregcli.engine.randomness import Randomness, Stream
 
 SAMPLES, EXAMPLES = 3, 5
@@ -141,14 +142,8 @@ def first_runs(subject: Subject) -> tuple[list[Finding], list[Finding]]:
 
 @contextmanager
 def unchanged(module: nn.Module) -> Generator[None]:
-    """Restore all buffers, such as running statistics, at the end of the block; compiled code runs uncompiled."""
-    before = [(each, each.detach().clone()) for each in module.buffers()]
+    """Restore parameters and buffers, such as running statistics, after the block; compiled code runs uncompiled."""
     # Only a process that compiles something has loaded this part of torch, which takes seconds.
     compiles = "torch._dynamo" in sys.modules
-    try:
-        with torch.compiler.set_stance("force_eager") if compiles else nullcontext():
-            yield
-    finally:
-        with torch.no_grad():
-            for each, value in before:
-                each.copy_(value)
+    with kept_values(module), torch.compiler.set_stance("force_eager") if compiles else nullcontext():
+        yield

@@ -360,8 +360,8 @@ class GaussianModel(Model):
 
 
 @contextmanager
-def in_eval_mode(model: Model) -> Generator[None]:
-    """Put a model and its parts in evaluation mode inside the block; afterwards restore each part's mode."""
+def in_eval_mode(model: nn.Module) -> Generator[None]:
+    """Put a module and its parts in evaluation mode inside the block; afterwards restore each part's mode."""
     modes = {each: each.training for each in model.modules()}
     model.eval()
     try:

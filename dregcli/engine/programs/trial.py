@@ -1,16 +1,19 @@
 """A trial of a user's programs: what the latents are, which parameters they reach, and how large rows are."""
 
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn.parameter import is_lazy
 
 from dregcli.engine.draws import AddressedNoise
+from dregcli.engine.models.base import in_eval_mode
 from dregcli.engine.programs.contract import Draw, ModelData
-from dregcli.engine.programs.densities import JointRun, ModelDensities
+from dregcli.engine.programs.densities import JointRun, ModelDensities, without_validation
 from dregcli.engine.programs.latents import Latents, Posterior, draw_latents
 from dregcli.engine.programs.prior_path import LearnedPriors
 from dregcli.engine.randomness import Randomness, Stream
@@ -20,6 +23,9 @@ from dregcli.errors import Fault, SpecError
 
 REGISTER = "keep modules in nn.ModuleList, not in a plain list, and numbers to learn in nn.Parameter"
 """What to do about tensors that are learned and are no parameters."""
+
+SIZE = "give the layer's size, as in nn.Linear in place of nn.LazyLinear"
+"""What to do about a lazy layer without a size."""
 
 _SAMPLES, _EXAMPLES = 3, 2
 """Samples and examples of the trial; arrays of rows are known by these sizes."""
@@ -70,17 +76,10 @@ def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: M
     Raises:
         SpecError: the programs do not fit the contract, or their graph allows no derivatives.
     """
-    mean = data.mean.flatten()
-    like = like_of(module, mean)
-    pixels = mean.to(like).expand(_EXAMPLES, -1)
-    randomness = Randomness(0, pixels.device)
-    noise = AddressedNoise(
-        randomness, Stream.INITIALISATION, 0, k=_SAMPLES, batch=_EXAMPLES, width=1, dtype=like.dtype
-    )
+    pixels, noise = _inputs(module, data, seed=0)
     of_q: list[int] = []
     of_p: list[int] = []
     draws_itself, for_samples = _draws_itself(module, posterior, pixels.reshape(-1, *data.shape), noise)
-    modes = {each: each.training for each in module.modules()}
 
     def run_both() -> tuple[Latents, JointRun]:
         x = pixels.reshape(-1, *data.shape)
@@ -90,21 +89,19 @@ def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: M
             return drawn, densities.run(drawn.values, pixels)
 
     # A module in eval mode changes no buffer.
-    module.eval()
-    try:
-        with torch.enable_grad():
-            drawn, run = run_both()
-            reach, of_posterior = Reach.of(run.log_joint), leaves_of(drawn)
-            sizes = list(of_q), list(of_p)
-            strangers = unregistered(module, drawn, reach.leaves | of_posterior)
-            if strangers:
-                # A tensor that a run makes for itself, such as one to differentiate by, is another one in each run.
-                again, other = run_both()
-                strangers &= unregistered(module, again, Reach.of(other.log_joint).leaves | leaves_of(again))
-            priors = LearnedPriors.found(drawn, run)
-    finally:
-        for each, mode in modes.items():
-            each.training = mode
+    with in_eval_mode(module), torch.enable_grad():
+        drawn, run = run_both()
+        reach, of_posterior = Reach.of(run.log_joint), leaves_of(drawn)
+        sizes = list(of_q), list(of_p)
+        strangers = unregistered(module, drawn, reach.leaves | of_posterior)
+        if strangers:
+            # A tensor that a run makes for itself, such as one to differentiate by, is another one in each run.
+            again, other = run_both()
+            strangers &= unregistered(module, again, Reach.of(other.log_joint).leaves | leaves_of(again))
+        priors = LearnedPriors.found(drawn, run)
+    if lazy := unsized(module):
+        message = f"the trial does not reach {', '.join(lazy)}, which have no size yet."
+        raise SpecError([Fault("model", message)], hint=SIZE)
     if reach.is_reentrant or Reach.of(drawn.log_q).is_reentrant:
         message = "its graph has a checkpoint with use_reentrant=True, which allows no derivatives by samples."
         raise SpecError([Fault("model", message)], hint=NO_REENTRANT)
@@ -123,6 +120,51 @@ def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: M
         priors=priors,
         is_compiled=reach.is_compiled,
     )
+
+
+def materialise(module: nn.Module, data: ModelData, *, seed: int) -> None:
+    """Run both programs once, so that lazy layers have their size, and initial weights that follow from a seed.
+
+    Nothing happens if a program fails: what uses the module then says why.
+
+    Args:
+        module: a module on the CPU; torch's generator is at an address of the seed.
+        data: shape and statistics of the data.
+        seed: seed of the run.
+    """
+    pixels, noise = _inputs(module, data, seed=seed)
+    programs = cast("Any", module)
+    with torch.no_grad(), in_eval_mode(module), without_validation(), suppress(Exception):
+        x = pixels.reshape(-1, *data.shape)
+        drawn = draw_latents(programs.posterior, x, noise, first=0, count=_SAMPLES, has_path=False)
+        ModelDensities(programs.model).run(drawn.values, pixels)
+
+
+def unsized(module: nn.Module) -> list[str]:
+    """Return the names of parameters and buffers whose size follows from their layer's first input."""
+    named = (*module.named_parameters(), *module.named_buffers())
+    return [name for name, each in named if is_lazy(each)]
+
+
+def _inputs(module: nn.Module, data: ModelData, *, seed: int) -> tuple[Tensor, AddressedNoise]:
+    """Return the pixels of a trial, all at the data's mean, (B, D), and its random numbers."""
+    mean = data.mean.flatten()
+    pixels = mean.to(like_of(module, mean)).expand(_EXAMPLES, -1)
+    address = Randomness(seed, pixels.device), Stream.INITIALISATION, 0
+    return pixels, AddressedNoise(*address, k=_SAMPLES, batch=_EXAMPLES, width=1, dtype=pixels.dtype)
+
+
+@contextmanager
+def kept_values(module: nn.Module) -> Generator[None]:
+    """Restore all parameters and buffers that have a size, as a normalisation sets them from its first input."""
+    tensors = [each for each in (*module.parameters(), *module.buffers()) if not is_lazy(each)]
+    values = [each.detach().clone() for each in tensors]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for each, value in zip(tensors, values, strict=True):
+                each.copy_(value)
 
 
 def leaves_of(drawn: Latents) -> frozenset[Tensor]:
@@ -169,12 +211,8 @@ def _draws_itself(module: nn.Module, posterior: Posterior, x: Tensor, noise: Add
         itself.append(before.is_passed)
         for_samples.append(any(conditional) and before.is_passed)
 
-    buffers = [(each, each.clone()) for each in module.buffers()]
-    try:
+    with kept_values(module):
         draw_latents(watched, x, noise, first=0, count=_SAMPLES, has_path=False)
-    finally:
-        for each, value in buffers:
-            each.copy_(value)
     return any(itself), any(for_samples)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Independent
 
+from dregcli.engine.checks.check import check_module
 from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import Step
 from dregcli.engine.pairs import resolve_pair
@@ -186,6 +187,29 @@ def test_tensors_that_would_never_learn_are_refused(kind: Callable[[ModelData], 
     with pytest.raises(SpecError, match=r"no parameters of the module, of shape \((2|4),"):
         ProgramModel(kind(small_data()), small_data())
     ProgramModel(planted.DifferentiatesInside(small_data()), small_data())
+
+
+class FromTheFirstInput(planted.Sound):
+    """A layer that sets itself from its first input in training mode, as an ActNorm does."""
+
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.shift = nn.Parameter(torch.zeros(4))
+        self.register_buffer("is_set", torch.zeros(()))
+
+    def q(self, outputs: Tensor) -> Distribution:
+        if self.training and not self.is_set:
+            self.shift.data.copy_(-outputs.detach().mean(0))
+            self.is_set.fill_(1.0)
+        return gaussian(outputs + self.shift)
+
+
+def test_a_trial_and_checks_set_no_parameter() -> None:
+    module = FromTheFirstInput(small_data())
+    ProgramModel(module, small_data())
+    pixels = (torch.rand(6, 16, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    check_module(module, small_data(), pixels)
+    assert not any(each.any() for each in (module.shift, module.is_set))
 
 
 def test_a_reentrant_checkpoint_is_refused() -> None:
