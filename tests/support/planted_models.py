@@ -548,7 +548,7 @@ class Recurrent(Sound):
         self.count = torch.Size(data.shape).numel()
 
     def hidden(self, z: Tensor) -> Tensor:
-        start = torch.zeros(1, len(z), 5)
+        start = torch.zeros(1, len(z), 5, device=z.device)
         return self.memory(z[:, None].expand(-1, self.count, -1), start)[0]
 
     def model(self, z: dict[str, Tensor], given: Given) -> Distribution:

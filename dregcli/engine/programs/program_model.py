@@ -56,6 +56,7 @@ class ProgramModel(ProgramValues):
         self.data = data
         self.densities = ModelDensities(self.model_program)
         self._values: Callable[[], AbstractContextManager[object]] = nullcontext
+        self._recurrent = [each for each in module.modules() if isinstance(each, nn.RNNBase)]
         found = trial(module, data, self.posterior_program, self.densities)
         self.latents, self.discrete, self.integers = found.latents, found.discrete, found.integers
         self.widest, self.kept = max(found.of_p, default=1), sum(found.of_p)
@@ -75,14 +76,19 @@ class ProgramModel(ProgramValues):
 
     def posterior_program(self, x: Tensor, draw: Draw) -> None:
         """Run the posterior's program."""
-        with without_validation():
+        with without_validation(), self._differentiable():
             cast("Any", self.module).posterior(x, draw)
 
     def model_program(self, z: dict[str, Tensor], given: Given) -> Distribution:
         """Run the model's program."""
         convolutions = nullcontext if torch.is_grad_enabled() else self._values
-        with without_validation(), convolutions():
+        with without_validation(), convolutions(), self._differentiable():
             return cast("Any", self.module).model(z, given)
+
+    def _differentiable(self) -> AbstractContextManager[object]:
+        """Return a context in which recurrent layers in evaluation mode have derivatives: cuDNN's have none."""
+        needs = torch.is_grad_enabled() and any(not each.training for each in self._recurrent)
+        return torch.backends.cudnn.flags(enabled=False) if needs else nullcontext()
 
     def batch(self, pixels: Tensor, draws: Noise) -> ProgramBatch:
         """Return a batch for the executors."""

@@ -16,6 +16,7 @@ from dregcli.engine.programs.contract import Draw, Given, LatentModel, ModelData
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.errors import SpecError
 from tests.support import planted_models as planted
+from tests.support.exact import relative_distance
 from tests.support.plain_models import small_data
 from tests.support.program_oracle import drawn, far, naive
 from tests.support.program_zoo import PATHS, SCORES, made, pixels_of
@@ -210,6 +211,42 @@ def test_a_trial_and_checks_set_no_parameter() -> None:
     pixels = (torch.rand(6, 16, generator=torch.Generator().manual_seed(0)) < 0.5).float()
     check_module(module, small_data(), pixels)
     assert not any(each.any() for each in (module.shift, module.is_set))
+
+
+class Watched(planted.Recurrent):
+    """Notes whether cuDNN may compute its recurrent layer."""
+
+    def hidden(self, z: Tensor) -> Tensor:
+        self.seen = torch.backends.cudnn.enabled
+        return super().hidden(z)
+
+
+def test_recurrent_layers_in_evaluation_mode_are_not_cudnns_where_there_are_gradients() -> None:
+    module = Watched(small_data())
+    model = ProgramModel(module, small_data())
+    z, seen = {"z": torch.zeros(1, 2, 2)}, list[bool]()
+    for training, graph in ((True, True), (True, False), (False, True), (False, False)):
+        model.train(training)
+        with torch.set_grad_enabled(graph):
+            model.model_program(z, lambda name, prior: None)
+        seen.append(module.seen)
+    assert seen == [True, True, False, True]
+    assert torch.backends.cudnn.enabled
+
+
+@pytest.mark.gpu
+def test_recurrent_layers_in_evaluation_mode_have_gradients_on_a_gpu() -> None:
+    """Otherwise: cudnn RNN backward can only be called in training mode."""
+    module, found = planted.Recurrent(small_data()), list[dict[str, Tensor]]()
+    for device in ("cpu", "cuda"):
+        model = ProgramModel(module.to(device), small_data()).eval()
+        x = pixels_of(model).float().to(device)
+        z = torch.linspace(-1.0, 1.0, 4 * len(x) * 2, device=device).reshape(4, len(x), 2)
+        log_p = model.densities.log_joint({"z": z}, x)
+        named = {name: each for name, each in module.named_parameters() if not name.startswith("encoder")}
+        gradients = torch.autograd.grad(log_p.sum(), list(named.values()))
+        found.append({name: each.cpu() for name, each in zip(named, gradients, strict=True)})
+    assert relative_distance(found[1], found[0]) < 1e-3
 
 
 def test_a_reentrant_checkpoint_is_refused() -> None:
