@@ -19,7 +19,7 @@ from torch.distributions import (
     OneHotCategoricalStraightThrough,
     Uniform,
 )
-from torch.utils.checkpoint import checkpoint
+from torch.utils import checkpoint
 
 from dregcli.engine.programs.contract import Draw, Given, LatentModel, ModelData, gaussian, rows, standard_normal
 
@@ -272,6 +272,8 @@ class PlainTensor(Sound):
 
 
 class LearnedBuffer(Sound):
+    shift: Tensor
+
     def __init__(self, data: ModelData) -> None:
         super().__init__(data)
         self.register_buffer("shift", torch.zeros(2 * WIDTH, requires_grad=True))
@@ -283,7 +285,7 @@ class LearnedBuffer(Sound):
 class ReentrantCheckpoint(Sound):
     def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
         given("z", self.prior())
-        logits = cast("Tensor", checkpoint(self.decoder, z["z"], use_reentrant=True))
+        logits = cast("Any", checkpoint).checkpoint(self.decoder, z["z"], use_reentrant=True)
         return Independent(Bernoulli(logits=logits), 1)
 
 

@@ -1,5 +1,7 @@
 """A discrete family with a path that is none."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.distributions import Bernoulli
@@ -10,6 +12,6 @@ class StraightThrough(Bernoulli):
 
     has_rsample = True
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 - as in torch
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Draw bits, which seem to move with their probabilities."""
-        return self.sample(sample_shape) + (self.probs - self.probs.detach())
+        return self.sample(torch.Size(sample_shape)) + (self.probs - self.probs.detach())
