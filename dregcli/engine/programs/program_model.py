@@ -10,6 +10,7 @@ from torch.distributions import Distribution
 
 from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import LatentNoise, Noise
+from dregcli.engine.dreams import Dreams
 from dregcli.engine.execution.batch import chunks
 from dregcli.engine.pairs import Pair, estimators_of
 from dregcli.engine.prior_rule import PriorRule
@@ -92,7 +93,17 @@ class ProgramModel(ProgramValues):
 
     def batch(self, pixels: Tensor, draws: Noise) -> ProgramBatch:
         """Return a batch for the executors."""
-        programs = Programs(
+        return ProgramBatch(self._programs, pixels, draws)
+
+    def log_posterior(self, dreams: Dreams) -> Tensor:
+        """Return log q(z | x) at dreams, shape (B,), nats."""
+        found = super().log_posterior(dreams)
+        self._programs.require_known("q(z | x)", [found], self._phi)
+        return found
+
+    @property
+    def _programs(self) -> Programs:
+        return Programs(
             posterior=self.posterior_program,
             densities=self.densities,
             shape=self.data.shape,
@@ -104,7 +115,6 @@ class ProgramModel(ProgramValues):
             by_blocks=self._by_blocks,
             priors=self._priors,
         )
-        return ProgramBatch(programs, pixels, draws)
 
     def model_parameters(self) -> dict[str, nn.Parameter]:
         """Return theta, by the module's names, with the parameters that the trial did not reach."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Independent
 
 from dregcli.engine.checks.check import check_module
+from dregcli.engine.dreams import Dreams
 from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import Step
 from dregcli.engine.pairs import resolve_pair
@@ -143,6 +144,18 @@ class SharedBySome(Experts):
         return logits + self.encoders[0](logits).sum(-1, keepdim=True)
 
 
+class BorrowedBySome(Experts):
+    """For some examples, q also uses a part of p."""
+
+    def posterior(self, x: Tensor, draw: Draw) -> None:
+        x = x.flatten(1)
+        first = self.encoders[0]
+        draw("z", gaussian(_of_some(x[:, 0] > 0.5, x, first, lambda values: first(values) + self.borrowed())))
+
+    def borrowed(self) -> Tensor:
+        return cast("nn.Linear", self.decoders[0]).bias[:4]
+
+
 def _of_some(mask: Tensor, values: Tensor, first: nn.Module, second: Callable[[Tensor], Tensor]) -> Tensor:
     found = first(values)
     return found.index_put((mask,), second(values[mask])) if mask.any() else found
@@ -181,6 +194,12 @@ def test_a_part_of_a_gradient_that_the_trial_did_not_see_is_refused() -> None:
         SpecError, match=r"log p\(x, z\) depends on encoders.0.weight, encoders.0.bias for this batch"
     ):
         Step(model, x, drawn(model, k=4, batch=len(x)), Execution()).gradients(pair)
+    model = experts(BorrowedBySome)
+    with pytest.raises(SpecError, match=r"q\(z \| x\) depends on decoders.0.bias for this batch"):
+        Step(model, x, drawn(model, k=4, batch=len(x)), Execution()).gradients(pair)
+    dreams = Dreams(x, {"z": torch.zeros(1, len(x), 2, dtype=x.dtype)})
+    with pytest.raises(SpecError, match=r"q\(z \| x\) depends on decoders.0.bias for this batch"):
+        model.log_posterior(dreams)
 
 
 @pytest.mark.parametrize("kind", [planted.PlainList, planted.PlainTensor, planted.LearnedBuffer])
