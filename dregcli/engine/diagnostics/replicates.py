@@ -118,7 +118,7 @@ class ModelReplicates:
         self.prior_gradients = prior_gradients_of(model)
         there = {
             Network.ENCODER: True,
-            Network.DECODER: bool(model.model_parameters().keys() - self._of_prior),
+            Network.DECODER: bool(model.model_parameters().keys() - self._of_prior - set(model.unreached)),
             Network.PRIOR: bool(self._of_prior),
         }
         self.networks = tuple(network for network, is_there in there.items() if is_there)
