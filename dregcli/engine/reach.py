@@ -11,6 +11,12 @@ _COMPILED = "CompiledFunctionBackward"
 """The node that ``torch.compile`` makes of a whole graph. Usually it runs only once, since it frees its buffers."""
 
 
+_REENTRANT = "CheckpointFunctionBackward"
+"""The node that ``torch.utils.checkpoint`` makes with ``use_reentrant=True``, which allows ``backward()`` alone."""
+
+NO_REENTRANT = "call torch.utils.checkpoint.checkpoint(..., use_reentrant=False)"
+"""What to do about such a node."""
+
 _LEAF = "torch::autograd::AccumulateGrad"
 """The node that adds to a leaf's ``grad``."""
 
@@ -49,6 +55,11 @@ class Reach:
     def is_compiled(self) -> bool:
         """Whether a part of the graph was compiled by ``torch.compile``."""
         return _COMPILED in self.names
+
+    @property
+    def is_reentrant(self) -> bool:
+        """Whether a part of the graph is a checkpoint that allows ``backward()`` alone."""
+        return _REENTRANT in self.names
 
 
 def nodes_behind(output: Tensor) -> dict[Any, set[Tensor]]:

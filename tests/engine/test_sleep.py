@@ -58,7 +58,9 @@ class _Bits(LatentModel):
 
         self.number = number
         self.prior, self.weight, self.bias = parameter(2), parameter(2, 2), parameter(2)
-        self.q, self.q_of_first, self.q_of_number = parameter(2, 2), parameter(1), parameter(2)
+        self.q, self.q_of_first = parameter(2, 2), parameter(1)
+        if number:
+            self.q_of_number = parameter(2)
 
     def posterior(self, x: Tensor, draw: Draw) -> None:
         logits = x.flatten(1) @ self.q

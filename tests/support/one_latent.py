@@ -75,3 +75,10 @@ def off(model: ProgramModel, rule: PriorRule, *, square: bool = True, count: int
     score = expected_gradient(model, None, count=count)
     prior = [name for name in score if name != "decoder"]
     return relative_distance({name: found[name] for name in prior}, {name: score[name] for name in prior})
+
+
+class Tempered(Normal):
+    """A Gaussian whose density, and it alone, is tempered: it is not that of the samples."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return 0.5 * super().log_prob(value)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch.distributions import (
     OneHotCategoricalStraightThrough,
     Uniform,
 )
+from torch.utils import checkpoint
 
 from dregcli.engine.programs.contract import Draw, Given, LatentModel, ModelData, gaussian, rows, standard_normal
 
@@ -238,6 +239,54 @@ class UnreachedParameter(Sound):
     def __init__(self, data: ModelData) -> None:
         super().__init__(data)
         self.forgotten = nn.Linear(3, 3)
+
+
+class UnreachedLazyLayer(Sound):
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.forgotten = nn.LazyLinear(3)
+
+
+class PlainList(Sound):
+    """Torch does not know the layers of a list."""
+
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.hidden = [nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)]
+
+    def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        given("z", self.prior())
+        hidden = self.hidden[1](torch.tanh(self.hidden[0](z["z"])))
+        return Independent(Bernoulli(logits=self.decoder(hidden)), 1)
+
+
+class PlainTensor(Sound):
+    """The prior's mean is learned, but is no parameter."""
+
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.loc = torch.zeros(WIDTH, requires_grad=True)
+
+    def prior(self) -> Distribution:
+        return Independent(Normal(self.loc, torch.ones(WIDTH)), 1)
+
+
+class LearnedBuffer(Sound):
+    shift: Tensor
+
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.register_buffer("shift", torch.zeros(2 * WIDTH, requires_grad=True))
+
+    def q(self, outputs: Tensor) -> Distribution:
+        return gaussian(outputs + self.shift)
+
+
+class ReentrantCheckpoint(Sound):
+    def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        given("z", self.prior())
+        logits = cast("Any", checkpoint).checkpoint(self.decoder, z["z"], use_reentrant=True)
+        return Independent(Bernoulli(logits=logits), 1)
 
 
 class StraightThrough(Sound):
@@ -481,6 +530,65 @@ class DropoutInPosterior(Sound):
         self.encoder.insert(2, nn.Dropout(0.5))
 
 
+class DifferentiatesInside(Sound):
+    """A sound model, whose posterior makes a leaf in each run, to differentiate by it."""
+
+    def q(self, outputs: Tensor) -> Distribution:
+        loc = torch.full((len(outputs), WIDTH), 0.5, dtype=outputs.dtype, requires_grad=True)
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(self.decoder(loc).square().sum(), loc, create_graph=True)
+        return gaussian(outputs - 0.1 * torch.cat([slope, slope], -1))
+
+
+class Recurrent(Sound):
+    """A sound model, whose recurrent decoder begins at a state of torch's default type."""
+
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.memory = nn.GRU(WIDTH, 5, batch_first=True)
+        self.out = nn.Linear(5, 1)
+        self.count = torch.Size(data.shape).numel()
+
+    def hidden(self, z: Tensor) -> Tensor:
+        start = torch.zeros(1, len(z), 5, device=z.device)
+        return self.memory(z[:, None].expand(-1, self.count, -1), start)[0]
+
+    def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        given("z", self.prior())
+        logits = rows(lambda each: self.out(self.hidden(each)).squeeze(-1), z["z"])
+        return Independent(Bernoulli(logits=logits + self.decoder(z["z"])), 1)
+
+
+class HalfCutRecurrent(Recurrent):
+    def hidden(self, z: Tensor) -> Tensor:
+        found = super().hidden(z)
+        return found + found.detach()
+
+
+class DoubleParameters(Sound):
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.double()
+
+
+class ConstantPrior(Sound):
+    """A sound model, whose prior is made once and has no parameters."""
+
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.constant = Independent(Normal(torch.zeros(WIDTH), torch.full((WIDTH,), 0.9)), 1)
+
+    def prior(self) -> Distribution:
+        return self.constant
+
+
+class FloatLogits(Sound):
+    """A sound model, whose logits are float32 whatever its type is."""
+
+    def pixels(self, logits: Tensor) -> Distribution:
+        return Bernoulli(logits=logits.float())
+
+
 class _Levels(Distribution):
     """A user's own distribution of grey levels, by a table."""
 
@@ -546,12 +654,20 @@ ON_BINARY: dict[Planted, str] = {
     DetachedEarlierLatent: "detached",
     NumbersOfAParameter: "detached",
     PriorMadeOnce: "kept",
+    ReentrantCheckpoint: "checkpoint",
     UnreachedParameter: "unreached",
+    UnreachedLazyLayer: "unsized",
+    PlainList: "unregistered",
+    PlainTensor: "unregistered",
+    LearnedBuffer: "unregistered",
     StraightThrough: "gradient",
     StraightThroughSamples: "gradient",
+    HalfCutRecurrent: "gradient",
+    FloatLogits: "not-compared",
     Dropout: "random-model",
     HalfLogits: "half-precision",
     HalfParameters: "half-precision fails",
+    DoubleParameters: "double-precision",
     HalfPosterior: "half-precision",
     Continuous: "likelihood",
     NormalPixels: "likelihood",

@@ -14,7 +14,7 @@ def check_networks(subject: Subject) -> None:
     model = subject.model
     parts = {"log p(x, z)": model.model_parameters(), "q": model.posterior_parameters()}
     for what, parameters in parts.items():
-        if not parameters:
+        if not parameters.keys() - set(model.unreached):
             message = f"{what} of {subject.spec.model} depends on no parameter that is trained: there is no gradient."
             hint = f"check its bias instead: {command('bias-check', subject.run.label)}"
             raise SpecError([Fault("run", message)], where=str(subject.run.path), hint=hint)

@@ -14,6 +14,7 @@ from dregcli.app.models.importing import CORRECT, class_of, users_code
 from dregcli.engine.checks.check import contract_faults
 from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.programs.program_model import ProgramModel
+from dregcli.engine.programs.trial import materialise, unsized
 from dregcli.engine.randomness import Stream, address
 from dregcli.errors import Fault, ModelFailed, SpecError
 from dregcli.specs.models import settings_of
@@ -40,11 +41,14 @@ def make_module(code: Code, data: ModelData, options: Mapping[str, Any], *, seed
     """
     kind = class_of(code)
     words = ", ".join(["data", *(f"{name}={value!r}" for name, value in options.items())])
-    with seeded(address(seed, Stream.INITIALISATION)), users_code(code, f"{code.name}({words}) fails"):
-        made = kind(data, **options)
-    if "_modules" not in vars(made):
-        what = f"{code.name} does not call super().__init__() in its constructor."
-        raise ModelFailed(what, where=str(code.path(code.main)) if code.files else None, hint="add this call")
+    with seeded(address(seed, Stream.INITIALISATION)):
+        with users_code(code, f"{code.name}({words}) fails"):
+            made = kind(data, **options)
+        if "_modules" not in vars(made):
+            what = f"{code.name} does not call super().__init__() in its constructor."
+            raise ModelFailed(what, where=str(code.path(code.main)) if code.files else None, hint="add this call")
+        if unsized(made):
+            materialise(made, data, seed=seed)
     return made
 
 

@@ -89,12 +89,13 @@ def parent_model(plan: Plan, store: RunStore) -> Model | None:
         raise SpecError(faults, where=str(run.path), hint="leave these options out")
     model = build_model(plan.spec, plan.data.model_data, plan.code)
     load_model(model, checkpoint, run)
-    if not model.posterior_parameters():
+    if not model.posterior_parameters().keys() - set(model.unreached):
         message = f"only q is trained, but q of {plan.spec.model} has no parameter that is trained."
         raise SpecError([Fault("run", message)], where=str(run.path), hint="name a run whose q has parameters")
     if shared := model.shared_parameters():
         message = (
-            f"only q is trained, but the model and q share {counted(len(shared), 'parameter')}: {', '.join(shared)}."
+            f"only q is trained, but {counted(len(shared), 'parameter')} of q may also belong to the model: "
+            f"{', '.join(shared)}."
         )
         hint = f"continue the whole run: {command('train', '--resume', run.path, '--steps', 'N')}"
         raise SpecError([Fault("run", message)], where=str(run.path), hint=hint)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from dregcli.engine.checks.finding import Finding, error
 from dregcli.engine.checks.graphs import Ownership, check_graphs, ownership
 from dregcli.engine.checks.independence import check_rows
-from dregcli.engine.checks.numbers import check_finite, check_precision, check_repeats
+from dregcli.engine.checks.numbers import check_checkpoints, check_finite, check_precision, check_repeats, listed
 from dregcli.engine.checks.observation import check_likelihood, check_values
 from dregcli.engine.checks.runs import Stopped
 from dregcli.engine.checks.subject import Subject, first_runs, unchanged
@@ -16,7 +16,7 @@ from dregcli.engine.checks.supports import check_fixed, check_supports
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.programs.families import words_of
-from dregcli.engine.programs.trial import like_of
+from dregcli.engine.programs.trial import SIZE, like_of, unsized
 from dregcli.errors import DregError
 from dregcli.names import Severity
 
@@ -86,6 +86,9 @@ def check_module(
     with unchanged(module):
         of_runs, refused = first_runs(subject)
         found += of_runs
+        if lazy := unsized(module):
+            what = f"Nothing reaches {listed(lazy)}, which therefore have no size yet."
+            return Checked([*found, error("unsized", what, f"{SIZE[0].upper()}{SIZE[1:]}.")], None, [], None)
         for check, without in _checks(thorough=thorough):
             if not any(each.key in without for each in found):
                 found += _guarded(check, subject)
@@ -111,7 +114,8 @@ def contract_faults(module: nn.Module, data: ModelData) -> list[Finding]:
 
 _Check = Callable[[Subject], list[Finding]]
 
-_NO_DERIVATIVES = frozenset({"half-precision", "not-repeatable", "not-finite"})
+_NO_GRAPH = frozenset({"checkpoint"})
+_NO_DERIVATIVES = _NO_GRAPH | {"half-precision", "not-repeatable", "not-finite"}
 """Findings after which a change of the values says nothing about derivatives."""
 
 
@@ -120,7 +124,8 @@ def _checks(*, thorough: bool) -> list[tuple[_Check, frozenset[str]]]:
     nothing = frozenset[str]()
     return [
         (check_precision, nothing),
-        (check_finite, nothing),
+        (check_checkpoints, nothing),
+        (check_finite, _NO_GRAPH),
         (check_repeats, nothing),
         (check_rows, nothing),
         (lambda subject: check_graphs(subject, thorough=thorough), _NO_DERIVATIVES),

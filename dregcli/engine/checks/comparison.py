@@ -61,7 +61,7 @@ def compare(model: ProgramModel, pixels: Tensor, *, seconds: float, batches: int
         seconds: limit of time; what is undecided then is inconclusive, which is no fault.
         batches: limit of batches.
     """
-    if not model.posterior_parameters():
+    if not model.posterior_parameters().keys() - set(model.unreached):
         return Compared(reason="q has no parameters, so that all estimators are the same")
     refused: list[Fault] = []
     for words in _PAIRS:

@@ -14,10 +14,11 @@ from dregcli.engine.checks.finding import Finding, Place, error, program_place, 
 from dregcli.engine.checks.numbers import listed
 from dregcli.engine.checks.row_patterns import rows_differ
 from dregcli.engine.checks.runs import Stopped, total
-from dregcli.engine.checks.subject import Subject
+from dregcli.engine.checks.subject import EXAMPLES, Subject
 from dregcli.engine.checks.watch import Watch, is_detached, place_of
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.programs.families import is_discrete, words_of
+from dregcli.engine.programs.trial import REGISTER, unregistered_in_words
 from dregcli.engine.reach import Reach, nodes_behind
 
 _STEP = 1e-5
@@ -37,7 +38,10 @@ _NUDGE = 0.05
 
 _WHY = "a part of the graph is cut, or a function has a gradient of its own."
 _ON_PURPOSE = "If it is on purpose, such as a straight-through estimate, know that every gradient is biased."
-_CUT = "Remove .detach(), .data, torch.no_grad() and numbers taken out of tensors on the way from {} to {}."
+_CUT = (
+    "Remove .detach(), .data, torch.no_grad(), checkpoints with use_reentrant=True and numbers taken out of tensors "
+    "on the way from {} to {}."
+)
 
 
 @dataclass(frozen=True)
@@ -86,26 +90,65 @@ def check_graphs(subject: Subject, *, thorough: bool = True) -> list[Finding]:
         subject: the model.
         thorough: whether each parameter's derivative is compared too, which needs a few runs for each parameter.
     """
-    if kept := _kept(subject):
+    runs = [_run(subject), _run(subject)]
+    if kept := [*_kept(subject, *runs), *_unregistered(subject, *runs)]:
         return kept
     exact = subject.exact
-    trial = exact or subject
-    found = [*_by_latents(trial, is_exact=exact is not None), *_samples(trial), *_unreached(trial)]
-    if exact and thorough and not found and exact.posterior.is_whole and exact.model.is_whole:
-        found += [*_by_parameters(exact, "model"), *_by_parameters(exact, "posterior")]
-    return found
+    trial = subject if isinstance(exact, str) else exact
+    found = [*_by_latents(trial), *_samples(trial), *_unreached(trial)]
+    if found or not (trial.posterior.is_whole and trial.model.is_whole):
+        return found
+    if isinstance(exact, str):
+        what = "Derivatives were not compared with changes of the densities, since the model does not run in "
+        what += f"float64: {exact}"
+        change = "Give tensors that the programs make the type of their inputs, as by x.new_zeros or .to(x), and "
+        change += "check again."
+        return [warning("not-compared", what, change)]
+    return [*_by_parameters(exact, "model"), *_by_parameters(exact, "posterior")] if thorough else []
 
 
-def _kept(subject: Subject) -> list[Finding]:
+@dataclass(frozen=True)
+class _Run:
+    """One run of both programs.
+
+    Attributes:
+        densities: log-densities, by their names in messages.
+        lives: samples on their graphs.
+        latents: the samples' leaves.
+    """
+
+    densities: dict[str, Tensor]
+    lives: list[Tensor]
+    latents: frozenset[Tensor]
+
+    @property
+    def leaves(self) -> frozenset[Tensor]:
+        """The leaves that the run reaches, without the samples."""
+        reached = (Reach.of(each).leaves for each in (*self.densities.values(), *self.lives))
+        return frozenset[Tensor]().union(*reached) - self.latents
+
+
+def _run(subject: Subject) -> _Run:
+    drawn = subject.draw()
+    of_q = {f"log q of '{name}'": each for name, each in drawn.log_q.items()}
+    located = [each.located for each in drawn.drawn.values() if each.located]
+    densities = {**of_q, **subject.programs.model(drawn.values, subject.few).log_p}
+    return _Run(densities, [each.live for each in located], frozenset(each.leaf for each in located))
+
+
+def _unregistered(subject: Subject, one: _Run, other: _Run) -> list[Finding]:
+    """Look for leaves that every run reaches and that are no parameters. A run may make leaves for itself."""
+    if found := (one.leaves & other.leaves) - frozenset(subject.module.parameters()):
+        what = unregistered_in_words([tuple(each.shape) for each in found])
+        return [error("unregistered", f"{what[0].upper()}{what[1:]}", f"{REGISTER[0].upper()}{REGISTER[1:]}.")]
+    return []
+
+
+def _kept(subject: Subject, one: _Run, other: _Run) -> list[Finding]:
     """Look for tensors that were computed from parameters before the programs ran: two runs' graphs share them."""
     names = {each: name for name, each in subject.module.named_parameters()}
-    runs: list[dict[str, Tensor]] = []
-    for _ in range(2):
-        drawn = subject.draw()
-        of_q = {f"log q of '{name}'": each for name, each in drawn.log_q.items()}
-        runs.append({**of_q, **subject.programs.model(drawn.values, subject.few).log_p})
-    for label, density in runs[0].items():
-        second = nodes_behind(runs[1].get(label, density.detach()))
+    for label, density in one.densities.items():
+        second = nodes_behind(other.densities.get(label, density.detach()))
         stale = set[Tensor]().union(*(leaves for node, leaves in nodes_behind(density).items() if node in second))
         if some := [name for each, name in names.items() if each in stale]:
             what = f"{label} uses a tensor that was computed from {listed(some)} before the program ran, so that it "
@@ -117,7 +160,7 @@ def _kept(subject: Subject) -> list[Finding]:
     return []
 
 
-def _by_latents(subject: Subject, *, is_exact: bool) -> list[Finding]:
+def _by_latents(subject: Subject) -> list[Finding]:
     """Compare the derivatives of each log-density by each latent that has a path."""
     drawn, programs = subject.posterior.drawn, subject.programs
     paths = [name for name, each in drawn.items() if each.located and each.located.leaf.requires_grad]
@@ -133,7 +176,7 @@ def _by_latents(subject: Subject, *, is_exact: bool) -> list[Finding]:
         return found
 
     found: list[Finding] = []
-    live, step = densities(leaves), _STEP if is_exact else _NUDGE
+    live, step = densities(leaves), _STEP if subject.is_exact else _NUDGE
     for name in paths:
         direction = _direction(leaves[name]) * subject.z[name].abs()
         with torch.no_grad():
@@ -144,7 +187,7 @@ def _by_latents(subject: Subject, *, is_exact: bool) -> list[Finding]:
             numeric = (sides[0][label] - sides[1][label]).sum() / (2.0 * step)
             slope = _gradients(density, [leaves[name]])[0]
             along = torch.zeros_like(numeric) if slope is None else (slope * direction).sum()
-            if (not is_exact and slope is not None) or not _differ(along, numeric, density):
+            if (not subject.is_exact and slope is not None) or not _differ(along, numeric, density):
                 continue
             program = "posterior" if label.startswith("log q") else "model"
             place, change = _cut_place(subject, program), _CUT.format(f"'{name}'", label)
@@ -207,8 +250,11 @@ def _unreached(subject: Subject) -> list[Finding]:
             change = _CUT.format("these parameters", of)
             found.append(error("detached", what, change, _cut_place(subject, program)))
     if still := [name for name in names if name not in moving]:
-        what = f"Nothing reaches {listed(still)}: they change no density, and never learn."
-        change = "Use them, remove them, or set requires_grad_(False)."
+        what = (
+            f"Nothing reaches {listed(still)} in a trial of {EXAMPLES} examples: if no batch uses them, they never "
+        )
+        what += "learn."
+        change = "Use them, remove them, or set requires_grad_(False). If only other examples use them, all is well."
         found.append(warning("unreached", what, change))
     return found
 

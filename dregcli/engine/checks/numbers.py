@@ -10,6 +10,7 @@ from dregcli.engine.checks.row_patterns import rows_differ
 from dregcli.engine.checks.runs import Densities, Posterior, total
 from dregcli.engine.checks.subject import Subject
 from dregcli.engine.checks.watch import Call, Watch, breaks, is_half, place_of
+from dregcli.engine.reach import NO_REENTRANT, Reach
 
 _NAMED = 8
 """Largest number of names in a message."""
@@ -33,10 +34,23 @@ def check_precision(subject: Subject) -> list[Finding]:
         what = f"Parameters have half precision: {listed(half)}."
         change = "Keep the parameters in float32, and remove .half() and .bfloat16()."
         return [error("half-precision", what, change)]
+    if double := [n for n, each in subject.module.named_parameters() if each.dtype is torch.float64]:
+        what = f"Parameters are float64, and data and random numbers of a training are float32: {listed(double)}."
+        change = "Keep the parameters in float32: remove .double() and dtype=torch.float64."
+        return [error("double-precision", what, change)]
     if any(map(is_half, subject.calls)):
         what = "The numbers of a program pass through half precision, which rounds log-densities of hundreds of nats."
         change = "Leave autocast, or call .float(), before the distributions are built; sums must be float32."
         return [warning("half-precision", what, change, place_of(subject.calls, is_half))]
+    return []
+
+
+def check_checkpoints(subject: Subject) -> list[Finding]:
+    """Find graphs with a reentrant checkpoint, which cannot be differentiated by some tensors alone."""
+    densities = (*subject.posterior.log_q.values(), *subject.model.log_p.values())
+    if any(Reach.of(each).is_reentrant for each in densities):
+        what = "A program calls torch's checkpoint with use_reentrant=True, which allows no derivatives by samples."
+        return [error("checkpoint", what, f"{NO_REENTRANT[0].upper()}{NO_REENTRANT[1:]}.")]
     return []
 
 

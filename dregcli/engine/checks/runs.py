@@ -141,17 +141,20 @@ class Programs:
         module: the user's module.
         shape: shape of one example.
         validate: whether torch checks the arguments of distributions.
+        is_exact: whether new tensors are float64.
 
     Attributes:
         frames: finds the user's lines.
         drew: whether the last run drew random numbers of its own.
     """
 
-    def __init__(self, module: nn.Module, shape: tuple[int, ...], *, validate: bool = False) -> None:
+    def __init__(
+        self, module: nn.Module, shape: tuple[int, ...], *, validate: bool = False, is_exact: bool = False
+    ) -> None:
         self.module, self.shape = module, shape
         self.frames = Frames(module)
         self.drew = False
-        self._validate = validate
+        self._validate, self._is_exact = validate, is_exact
 
     def draw(self, pixels: Tensor, noise: LatentNoise, k: int) -> Posterior:
         """Draw K samples of each example, at the engine's addresses.
@@ -299,8 +302,9 @@ class Programs:
             Stopped: the block raised an error.
         """
         kind = cast("Any", Distribution)
-        before = kind._validate_args
+        before, dtype = kind._validate_args, torch.get_default_dtype()
         Distribution.set_default_validate_args(self._validate)
+        torch.set_default_dtype(torch.float64 if self._is_exact else dtype)
         device = self._device
         devices = [device] if device.type == "cuda" else []
         try:
@@ -318,6 +322,7 @@ class Programs:
             raise Stopped(error("fails", what, "Correct this line.", place)) from failure
         finally:
             Distribution.set_default_validate_args(before)
+            torch.set_default_dtype(dtype)
 
 
 def _states(devices: list[torch.device]) -> list[Tensor]:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from dregcli.engine.checks.finding import Finding, error
-from dregcli.engine.checks.runs import ModelRun, Posterior, Programs, Stopped, total
-from dregcli.engine.checks.watch import Call, Watch
+from dregcli.engine.checks.runs import ModelRun, Posterior, Programs, Stopped
+from dregcli.engine.checks.watch import Call, Watch, is_single
 from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.programs.contract import ModelData
+from dregcli.engine.programs.trial import kept_values
 from dregcli.engine.randomness import Randomness, Stream
 
 SAMPLES, EXAMPLES = 3, 5
@@ -30,17 +31,19 @@ class Subject:
         data: what it knows of its data.
         pixels: a first batch, (N, D).
         numbers: number of each example of the batch in its split, for messages.
+        is_exact: whether this is a copy in float64: then new tensors of the programs are float64, too.
     """
 
     module: nn.Module
     data: ModelData
     pixels: Tensor
     numbers: Sequence[int]
+    is_exact: bool = False
 
     @cached_property
     def programs(self) -> Programs:
         """The programs; torch does not check arguments of distributions."""
-        return Programs(self.module, self.data.shape)
+        return Programs(self.module, self.data.shape, is_exact=self.is_exact)
 
     @cached_property
     def few(self) -> Tensor:
@@ -97,14 +100,19 @@ class Subject:
         return self.programs.drew
 
     @cached_property
-    def exact(self) -> "Subject | None":
-        """A copy of this subject whose model computes in float64; None if the model's code cannot do that."""
+    def exact(self) -> "Subject | str":
+        """A copy of this subject whose model computes in float64; the reason if the model's code cannot do that."""
         try:
             module = copy.deepcopy(self.module).double()
-            found = Subject(module, self.data, self.pixels.double(), self.numbers)
-            return found if found.model.log_p and total(found.model.log_p).dtype is torch.float64 else None
-        except Exception:  # the user's code need not work in float64, nor allow a copy
-            return None
+            found = Subject(module, self.data, self.pixels.double(), self.numbers, is_exact=True)
+            is_whole, was_whole = (each.posterior.is_whole and each.model.is_whole for each in (found, self))
+        except Stopped as stop:
+            return stop.finding.what
+        except Exception as failure:  # the user's code need not allow a copy
+            return f"it cannot be copied ({type(failure).__name__}: {failure})".partition("\n")[0] + "."
+        if any(map(is_single, found.calls)):
+            return "numbers of a program pass through float32, as after .float()."
+        return found if found.model.log_p and (is_whole or not was_whole) else "a density is missing."
 
 
 def first_runs(subject: Subject) -> tuple[list[Finding], list[Finding]]:
@@ -134,14 +142,8 @@ def first_runs(subject: Subject) -> tuple[list[Finding], list[Finding]]:
 
 @contextmanager
 def unchanged(module: nn.Module) -> Generator[None]:
-    """Restore all buffers, such as running statistics, at the end of the block; compiled code runs uncompiled."""
-    before = [(each, each.detach().clone()) for each in module.buffers()]
+    """Restore parameters and buffers, such as running statistics, after the block; compiled code runs uncompiled."""
     # Only a process that compiles something has loaded this part of torch, which takes seconds.
     compiles = "torch._dynamo" in sys.modules
-    try:
-        with torch.compiler.set_stance("force_eager") if compiles else nullcontext():
-            yield
-    finally:
-        with torch.no_grad():
-            for each, value in before:
-                each.copy_(value)
+    with kept_values(module), torch.compiler.set_stance("force_eager") if compiles else nullcontext():
+        yield

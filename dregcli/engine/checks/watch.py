@@ -165,6 +165,13 @@ def is_half(call: Call) -> bool:
     return any(each.dtype in (torch.float16, torch.bfloat16) for each in call.outputs)
 
 
+def is_single(call: Call) -> bool:
+    """Whether a call turns double precision into single precision. Constants may have any precision."""
+    return any(each.dtype is torch.float64 for each in call.inputs) and any(
+        each.dtype is torch.float32 for each in call.outputs
+    )
+
+
 def breaks(call: Call) -> bool:
     """Whether a call returns a number that is not finite, although all its inputs are finite."""
     return not all(map(_is_finite, call.outputs)) and all(map(_is_finite, call.inputs))

@@ -18,7 +18,7 @@ from dregcli.engine.own.assumptions import require_assumptions
 from dregcli.engine.own.log_joint import LogJoint
 from dregcli.engine.own.prior import OwnPrior, Prior
 from dregcli.engine.own.samples import Samples, draw_samples
-from dregcli.engine.own.seeds import gradient_seeds, reached_leaves, require_along, require_posterior
+from dregcli.engine.own.seeds import gradient_seeds, no_path, reached_leaves, require_along, require_posterior
 from dregcli.engine.pairs import Pair, require_awake, require_fitted, resolve_pair
 from dregcli.engine.reach import Reach
 from dregcli.errors import Fault, SpecError
@@ -76,9 +76,8 @@ class OwnModelSource:
         posterior = self._built[1]
         for pair in pairs:
             require_posterior(posterior, pair)
-        return [
-            comparison_of(pair, self.k, lambda each: posterior.has_rsample or not each.uses_path) for pair in pairs
-        ]
+        has_path = no_path(posterior) is None
+        return [comparison_of(pair, self.k, lambda each: has_path or not each.uses_path) for pair in pairs]
 
     def samples(self, pairs: Sequence[Pair]) -> tuple[Samples, Distribution]:
         """Draw one batch's samples, the same for all pairs."""

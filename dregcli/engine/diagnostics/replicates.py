@@ -101,7 +101,7 @@ def networks_of(model: Model) -> tuple[Network, ...]:
     of_prior = frozenset(model.prior_parameters())
     there = {
         Network.ENCODER: True,
-        Network.DECODER: bool(model.model_parameters().keys() - of_prior),
+        Network.DECODER: bool(model.model_parameters().keys() - of_prior - set(model.unreached)),
         Network.PRIOR: bool(of_prior),
     }
     return tuple(network for network, is_there in there.items() if is_there)

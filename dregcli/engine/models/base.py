@@ -48,9 +48,11 @@ class Model(nn.Module, ABC):
         latent_width: latent dimensions of all layers together, Z.
         fused: whether its passes over rows are compiled.
         repeats: whether a step always does the same work in the same order, so that a GPU can record and repeat it.
+        unreached: names of parameters that are in theta and in phi because no trial run reached them.
     """
 
     latent_width: int
+    unreached: Sequence[str] = ()
     fused: bool = False
     repeats: bool = True
 
@@ -360,8 +362,8 @@ class GaussianModel(Model):
 
 
 @contextmanager
-def in_eval_mode(model: Model) -> Generator[None]:
-    """Put a model and its parts in evaluation mode inside the block; afterwards restore each part's mode."""
+def in_eval_mode(model: nn.Module) -> Generator[None]:
+    """Put a module and its parts in evaluation mode inside the block; afterwards restore each part's mode."""
     modes = {each: each.training for each in model.modules()}
     model.eval()
     try:

@@ -1,26 +1,44 @@
 """The assumptions behind gradients of a user's own model: when they are checked by trial, and what is refused."""
 
 import functools
+import itertools
 import weakref
-from typing import Any, cast
+from collections.abc import Sequence
+from types import FunctionType
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.utils.weak import WeakIdKeyDictionary
 
 from dregcli.engine.checks.score_identity import support_moves
 from dregcli.engine.own.log_joint import LogJoint
 from dregcli.engine.own.prior import Prior, prior_faults
 from dregcli.engine.own.row_check import row_faults
+from dregcli.engine.own.rows import RowChoice
 from dregcli.engine.own.samples import Samples
+from dregcli.engine.own.seeds import require_no_checkpoint
 from dregcli.engine.pairs import Pair
+from dregcli.engine.reach import Reach
 from dregcli.errors import Fault, SpecError
 
 _MOST_KINDS = 16
-"""Largest number of kinds of calls of one log_joint that are checked, since some models have new shapes each call."""
+"""Largest number of kinds of calls of one model that are counted one by one, since some models have new shapes, or
+the number of the step, in each call. All further kinds count together."""
 
-_seen: "weakref.WeakKeyDictionary[Any, dict[int, int]]" = weakref.WeakKeyDictionary()
-"""For each log_joint, the number of times that each kind of call has passed."""
+_OTHERS: Final = 0
+"""What all further kinds are counted as."""
+
+_seen: "weakref.WeakKeyDictionary[Any, dict[Models, dict[int, int]]]" = weakref.WeakKeyDictionary()
+"""For each log_joint and each model, the number of times that each kind of call has passed."""
+
+Models = tuple[int | None, ...]
+"""The numbers of the modules that a function uses."""
+
+_next = itertools.count()
+_numbers = WeakIdKeyDictionary()
+"""A number for each module that was met, by its first parameter: a wrapper may be made anew in each call."""
 
 
 def require_assumptions(
@@ -35,9 +53,9 @@ def require_assumptions(
         draw: samples of the model.
         posterior: the posterior that they were drawn from.
         pair: the pair that will use the samples.
-        check: True checks now, False never. None checks at the first call with this log_joint, these graphs of both
-            densities and these modes of modules, and then at the 10th, 100th, ... call, since the assumptions depend
-            on parameters too.
+        check: True checks now, False never. None checks at the first call with this log_joint, these modules and
+            their modes, these graphs of both densities and these settings, such as the number of an axis; and then at
+            the 10th, 100th, ... call, since the assumptions depend on parameters too.
         insist: True raises an error if rows cannot be checked; False ignores this.
 
     Raises:
@@ -45,18 +63,28 @@ def require_assumptions(
     """
     if check is False:
         return
-    passed = _seen.setdefault(_code_of(draw.joint.function), {})
-    kind = _kind_of(draw, posterior, pair)
+    used = _values_used(draw.joint.function)
+    if draw.joint.prior is not None:
+        used += _values_used(draw.joint.prior.given)
+    models = tuple(_number_of(value) for value in used if isinstance(value, nn.Module))
+    passed = _seen.setdefault(_code_of(draw.joint.function), {}).setdefault(models, {})
+    kind = _kind_of(draw, posterior, pair, used)
+    if kind not in passed and len(passed) >= _MOST_KINDS:
+        kind = _OTHERS
     count = passed.get(kind, 0) + 1
-    if check is None and (not _is_power_of_ten(count) or (count == 1 and len(passed) >= _MOST_KINDS)):
-        if count > 1:
-            passed[kind] = count
+    if check is None and not _is_power_of_ten(count):
+        passed[kind] = count
         return
     prior = draw.joint.prior
     if prior is not None:
         with draw.replay():
             if faults := prior_faults(prior, draw.located.z):
                 raise SpecError(faults, hint="each factor may depend on other parts of z, and these not on it")
+    if torch.is_grad_enabled() and draw.leaf not in draw.reach_of_p.leaves:
+        # A reentrant checkpoint is on no graph, with all parameters inside, unless its input requires grad.
+        z = draw.located.z.detach().requires_grad_(draw.located.z.is_floating_point())
+        with draw.replay():
+            require_no_checkpoint("log_joint", Reach.of(draw.joint(z, RowChoice(z.shape[1]))))
     if faults := row_faults(draw, insist=insist):
         raise SpecError(faults, hint="call .eval() on modules with batch statistics; check=False skips this check")
     if pair.needs_score_identity and torch.is_grad_enabled() and support_moves(draw.unfolded, draw.start, posterior):
@@ -73,16 +101,24 @@ def _is_power_of_ten(count: int) -> bool:
     return str(count).strip("0") == "1"
 
 
-def _kind_of(draw: Samples, posterior: Distribution, pair: Pair) -> int:
+def _number_of(module: nn.Module) -> int | None:
+    """Return the number of a module that was met before, or a new one; None if it has no parameters."""
+    first = next(module.parameters(), None)
+    if first is None:
+        return None
+    if first not in _numbers:
+        _numbers[first] = next(_next)
+    return cast("int", _numbers[first])
+
+
+def _kind_of(draw: Samples, posterior: Distribution, pair: Pair, used: Sequence[object]) -> int:
     """Return a hash; of two calls with the same hash, only the first needs a check."""
     k, batch = draw.log_p.shape
     kinds = (type(posterior), type(draw.unfolded.base), *(type(step.transform) for step in draw.unfolded.steps))
     graphs = (draw.reach_of_p.names, draw.reach_of_q.names)
-    used = _values_used(draw.joint.function)
     prior: object = None
     if draw.joint.prior is not None:
         prior = _code_of(draw.joint.prior.given), draw.joint.prior.rule
-        used += _values_used(draw.joint.prior.given)
     context = tuple(_state_of(value) for value in used)
     return hash((k == 1, batch == 1, kinds, graphs, prior, context, pair.needs_score_identity))
 
@@ -120,9 +156,13 @@ def _code_of(log_joint: LogJoint | Prior) -> object:
 
 
 def _values_used(log_joint: LogJoint | Prior) -> list[Any]:
-    """Return the values that a function uses beside its argument: its object, its closure and its globals."""
+    """Return the values that a function uses beside its argument: its object, closure, defaults and globals."""
     found = _unwrapped(log_joint)
     values: list[Any] = []
+    if isinstance(log_joint, functools.partial):
+        values += [*log_joint.args, *log_joint.keywords.values()]
+    values += getattr(found, "__defaults__", None) or ()
+    values += (getattr(found, "__kwdefaults__", None) or {}).values()
     owner = getattr(found, "__self__", None)
     for each in (owner, found):
         if isinstance(each, nn.Module):
@@ -142,7 +182,17 @@ def _values_used(log_joint: LogJoint | Prior) -> list[Any]:
 
 
 def _state_of(value: object) -> object:
-    """Return what decides how rows depend on each other: modes of modules, or a tensor's broadcast axes."""
+    """Return what decides how rows depend on each other.
+
+    It is the modes of modules, a tensor's broadcast axes, a function's code, a setting such as the number of an axis,
+    and whether a factor, which may change in each call, is 0.
+    """
     if isinstance(value, nn.Module):
         return tuple(module.training for module in value.modules())
-    return tuple(size == 1 for size in value.shape) if isinstance(value, Tensor) else None
+    if isinstance(value, Tensor):
+        return tuple(size == 1 for size in value.shape)
+    if isinstance(value, float):
+        return value == 0.0
+    if isinstance(value, FunctionType):
+        return value.__code__
+    return (type(value), value) if isinstance(value, (int, str)) else value is None

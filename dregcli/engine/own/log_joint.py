@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.own.prior import OwnPrior
-from dregcli.engine.own.rows import RowChoice, density_faults, required_parameters
+from dregcli.engine.own.rows import DATA_OUTSIDE, RowChoice, density_faults, required_parameters, with_rows
 from dregcli.engine.replay import Replay
-from dregcli.errors import SpecError
+from dregcli.errors import Fault, SpecError
 
 LogJoint = Callable[[Tensor], Tensor] | Callable[[Tensor, RowChoice], Tensor]
 """Maps samples (K, B, ...), or rows of them (1, R, ...), to log p(x, z), shape (K, B) or (1, R), nats.
@@ -34,8 +34,18 @@ class Joint:
 
     @classmethod
     def of(cls, function: LogJoint, prior: OwnPrior | None = None) -> "Joint":
-        """Find out by its signature which form the user's function has."""
-        return cls(function, required_parameters(function) == 2, prior)
+        """Find out by its signature which form the user's function has.
+
+        Raises:
+            SpecError: it is no function of z, or of z and the rows.
+        """
+        if not callable(function):
+            message = f"must be a function of samples z, got {type(function).__name__}."
+            raise SpecError([Fault("log_joint", message)])
+        if (count := required_parameters(function)) > 2:
+            message = f"must be a function of samples z, or of z and rows, but it needs {count} arguments."
+            raise SpecError([Fault("log_joint", message)], hint=DATA_OUTSIDE)
+        return cls(function, count == 2, prior)
 
     def __call__(self, z: Tensor, rows: RowChoice) -> Tensor:
         """Return log p(x, z) of shape (K, B), nats.
@@ -46,7 +56,7 @@ class Joint:
         # The prior is first, so that its random numbers can be drawn again without the likelihood.
         log_prior = None if self.prior is None else self.prior.log_p(z, rows)
         function = cast("Any", self.function)
-        found = function(z, rows) if self.takes_rows else function(z)
+        found = with_rows("log_joint", function, z, rows) if self.takes_rows else function(z)
         if faults := density_faults("log_joint", "log_joint(z)", found, z, tuple(z.shape[:2])):
             raise SpecError(faults)
         return found if log_prior is None else found + log_prior

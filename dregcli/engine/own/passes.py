@@ -101,7 +101,7 @@ class SamplesInPasses(Samples):
         """The autograd graph behind log p of the first sample of every example; all samples have such a graph."""
         if not torch.is_grad_enabled():
             return Reach(frozenset(), ())
-        z = self.located.z[:1].detach().requires_grad_(self.leaf.requires_grad)
+        z = self.located.z[:1].detach().requires_grad_(self.located.z.is_floating_point())
         with self.replay():
             found = Reach.of(self.joint(z, RowChoice(z.shape[1])))
         itself = {self.leaf} if z in found.leaves else set[Tensor]()

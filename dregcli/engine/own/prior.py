@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from dregcli.engine.own.rows import RowChoice, required_parameters
+from dregcli.engine.own.rows import RowChoice, required_parameters, with_rows
 from dregcli.engine.prior_rule import RULES, PriorRule
 from dregcli.engine.programs.densities import density_faults
 from dregcli.engine.programs.prior_path import differentiated
@@ -105,7 +105,7 @@ class OwnPrior:
                 raise SpecError([Fault("prior", message)], hint=hint)
             return [(self.given, z)]
         function = cast("Any", self.given)
-        found: object = function(z, rows) if self.takes_rows else function(z)
+        found: object = with_rows("prior", function, z, rows) if self.takes_rows else function(z)
         if not isinstance(found, list | tuple) or not found:
             kind = type(cast("object", found)).__name__
             message = f"must return a list of pairs of a distribution and its part of z, got {kind}."

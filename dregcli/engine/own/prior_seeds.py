@@ -11,7 +11,7 @@ from dregcli.engine.own.prior import Factor, OwnPrior, Places
 from dregcli.engine.own.rows import RowChoice
 from dregcli.engine.pairs import examples_in_words
 from dregcli.engine.programs.families import innermost, scale_or_none, words_of
-from dregcli.engine.programs.prior_path import differentiated, is_equal, same_sample, weighted
+from dregcli.engine.programs.prior_path import differentiated, is_equal, same_sample, share_along, weighted
 from dregcli.engine.reach import Reach
 from dregcli.errors import Fault, NotFinite, SpecError
 
@@ -132,7 +132,7 @@ def _share(factor: Factor, places: Places, index: int, spread: Tensor | None) ->
         hint += "prior_gradient='gdreg' or 'score'"
         raise SpecError([Fault("posterior", message)], hint=hint)
     of_q = places.take(spread, index).reshape(factor.part.shape)
-    return (of_q / of_p.detach()).square().clamp(max=1.0).expand(factor.part.shape)
+    return share_along(of_q, of_p).expand(factor.part.shape)
 
 
 def _with_lower(seeds: Tensor, moved: dict[int, Tensor], places: Places, z: Tensor) -> Tensor:

@@ -37,6 +37,25 @@ class RowChoice:
         return x if self.examples is None else x[self.examples]
 
 
+DATA_OUTSIDE = "a second parameter is the rows; give data in the function itself: lambda z: log_joint(z, x)"
+"""What to do about a function with parameters of its own."""
+
+
+def with_rows(field: str, function: Callable[[Tensor, RowChoice], Any], z: Tensor, rows: RowChoice) -> Any:  # noqa: ANN401
+    """Call a user's function with the rows.
+
+    Raises:
+        SpecError: it takes its second argument for something else.
+    """
+    try:
+        return function(z, rows)
+    except (TypeError, AttributeError) as error:
+        if RowChoice.__name__ not in str(error):
+            raise
+        message = f"its second argument is the rows, to be called as rows(x), but it is used otherwise: {error}."
+        raise SpecError([Fault(field, message)], hint=DATA_OUTSIDE) from error
+
+
 def required_parameters(function: Callable[..., object]) -> int:
     """Return the number of positional parameters without a default; 1 if the signature does not say."""
     target: Any = getattr(function, "_orig_mod", function)  # below torch.compile

@@ -259,7 +259,12 @@ def draw_located(
     shape = (k, *posterior.batch_shape)
     has_path = along or any(pair.uses_path for pair in pairs)
     unfolded = Unfolded.of(posterior)
-    start = unfolded.draw(k, has_path=has_path)
+    try:
+        start = unfolded.draw(k, has_path=has_path)
+    except NotImplementedError as error:
+        kind, method = type(unfolded.base).__name__, "rsample" if has_path else "sample"
+        message = f"{kind} cannot draw samples: it has no method {method}(sample_shape)."
+        raise SpecError([Fault("posterior", message)], hint="give its class this method") from error
     if tuple(start.shape[:2]) != shape:
         message = f"samples must have shape (K, B, ...) = ({k}, {shape[1]}, ...), got {tuple(start.shape)}."
         raise SpecError([Fault("posterior", message)])

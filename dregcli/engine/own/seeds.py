@@ -11,7 +11,8 @@ from dregcli.engine.estimators import Coefficients
 from dregcli.engine.objectives import Objective
 from dregcli.engine.own.samples import Samples
 from dregcli.engine.pairs import Pair, estimators_of, examples_in_words
-from dregcli.engine.reach import Reach
+from dregcli.engine.programs.families import is_discrete
+from dregcli.engine.reach import NO_REENTRANT, Reach
 from dregcli.errors import Fault, NotFinite, SpecError
 
 
@@ -43,6 +44,8 @@ def gradient_seeds(
         SpecError: a part of the gradient would silently be missing.
         NotFinite: the gradient of a sample with weight is not finite.
     """
+    require_no_checkpoint("log_joint", draw.reach_of_p)
+    require_no_checkpoint("posterior", draw.reach_of_q)
     reached = _Reached.by(draw)
     _require_trainable(reached)
     if path:
@@ -88,6 +91,18 @@ def _refuse_jump(outside: Tensor, pair: Pair) -> None:
     what += " the jump of the weights at the border of the support and so be biased."
     hint = f"{_score_only(pair.objective)} Or take a posterior that draws only inside the support"
     raise SpecError([Fault("log_joint", what)], where=examples_in_words(outside.any(dim=0)), hint=hint)
+
+
+def require_no_checkpoint(field: str, reach: Reach) -> None:
+    """Refuse a reentrant checkpoint, which allows ``backward()`` alone, and only if its input requires grad.
+
+    Raises:
+        SpecError: there is one.
+    """
+    if reach.is_reentrant:
+        message = "it calls torch's checkpoint with use_reentrant=True, which allows no derivatives by samples, and "
+        message += "leaves out the parameters inside where samples have none."
+        raise SpecError([Fault(field, message)], hint=NO_REENTRANT)
 
 
 def reached_leaves(draw: Samples) -> set[Tensor]:
@@ -193,11 +208,23 @@ def require_posterior(posterior: Distribution, pair: Pair) -> None:
         elif not batch:
             message += " Give its parameters a first axis for the examples."
         faults.append(Fault("posterior", message))
-    if pair.uses_path and not posterior.has_rsample:
-        message = f"has no rsample (has_rsample is False), and '{pair.word}' differentiates through the samples."
+    if pair.uses_path and (reason := no_path(posterior)):
+        message = f"{reason}, and '{pair.word}' differentiates through the samples."
         faults.append(Fault("posterior", f"{message} {_score_only(pair.objective)}"))
     if faults:
         raise SpecError(faults)
+
+
+def no_path(posterior: Distribution) -> str | None:
+    """Return why samples have no derivative by the posterior's parameters; None if they have.
+
+    A straight-through family has ``rsample``, but its derivative is not that of the samples' expectation.
+    """
+    if not posterior.has_rsample:
+        return "has no rsample (has_rsample is False)"
+    if is_discrete(posterior):
+        return "is discrete, so that the derivative of its rsample (straight-through) is no derivative of a mean"
+    return None
 
 
 def require_along(posterior: Distribution, pair: Pair) -> None:
@@ -207,8 +234,8 @@ def require_along(posterior: Distribution, pair: Pair) -> None:
         SpecError: the posterior has no ``rsample``, or the pair leaves samples out of theta's gradient.
     """
     hint = "take prior_gradient='score'"
-    if not posterior.has_rsample:
-        message = "has no rsample (has_rsample is False), so that the prior's gradient cannot go along samples."
+    if reason := no_path(posterior):
+        message = f"{reason}; so the prior's gradient cannot go along samples."
         raise SpecError([Fault("posterior", message)], hint=hint)
     if not pair.keeps_theta:
         message = (

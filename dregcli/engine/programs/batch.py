@@ -1,7 +1,7 @@
 """A batch of a user's model: its rows, their log-weights and gradients by autograd."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
@@ -23,7 +23,9 @@ from dregcli.engine.programs.row_pass import (
     ProgramRowPass,
     score_sums,
 )
+from dregcli.engine.reach import Reach
 from dregcli.engine.wide import widened
+from dregcli.errors import Fault, SpecError
 from dregcli.names import Precision
 
 LATENT_NUMBERS = 2**24
@@ -40,6 +42,7 @@ class Programs:
         shape: shape of one example.
         theta: parameters of the model.
         phi: parameters of the posterior.
+        trained: all parameters that require grad.
         mixed: whether some latents have a path and others have none.
         kept: numbers for one row that the posterior's program keeps; they decide how many latents are drawn at once.
         by_blocks: whether latents can only be drawn block by block: see ``Latents``.
@@ -51,6 +54,7 @@ class Programs:
     shape: tuple[int, ...]
     theta: Parameters
     phi: Parameters
+    trained: Parameters
     mixed: bool
     kept: int
     by_blocks: bool
@@ -60,6 +64,29 @@ class Programs:
         """Return of how many samples the latents of all rows are drawn at once: whole blocks."""
         blocks = 1 if self.by_blocks else max(1, LATENT_NUMBERS // (examples * max(1, self.kept) * NOISE_BLOCK))
         return blocks * NOISE_BLOCK
+
+    def require_known(self, what: str, outputs: Iterable[Tensor], known: Parameters) -> None:
+        """Refuse parameters that a part of the model reaches only now, whose gradient would silently be missing.
+
+        Args:
+            what: the part.
+            outputs: its densities and samples.
+            known: the parameters that it is differentiated by.
+
+        Raises:
+            SpecError: there are such parameters.
+        """
+        reached = frozenset[Tensor]().union(*(Reach.of(each).leaves for each in outputs))
+        missing = [name for name, each in self.trained.items() if name not in known and each in reached]
+        if missing:
+            message = (
+                f"{what} depends on {', '.join(missing)} for this batch, but did not in the trial at the data's "
+            )
+            message += (
+                "mean, which decides what belongs to p and what to q: this part of the gradient would be missing."
+            )
+            hint = "let every run of the program use them, for example by adding 0.0 * parameter.sum() to its outputs"
+            raise SpecError([Fault("model", message)], hint=hint)
 
 
 class ProgramBatch:
@@ -130,8 +157,11 @@ class ProgramBatch:
         if self._whole is not None and (first, count) == (0, self.draws.k):
             return self._whole
         x = self._pixels.reshape(-1, *self._programs.shape)
+        own = self._programs
         with torch.set_grad_enabled(has_path or torch.is_grad_enabled()):
-            return draw_latents(self._programs.posterior, x, self.draws, first=first, count=count, has_path=has_path)
+            found = draw_latents(own.posterior, x, self.draws, first=first, count=count, has_path=has_path)
+        own.require_known("q(z | x)", [found.log_q, *(each.live for each in found.located.values())], own.phi)
+        return found
 
     def log_weights(self, *, k_chunk: int | None, precision: Precision = Precision.FLOAT32) -> Tensor:
         """Compute log-weights of all rows without a graph, in memory for one chunk of samples."""
@@ -192,7 +222,9 @@ class ProgramBatch:
         own = self._programs
         latents = self._latents(first, count, has_path=True)
         with torch.enable_grad():
-            return ProgramRowPass(own.densities, latents, self._pixels, own.theta, own.phi, chosen, own.priors)
+            found = ProgramRowPass(own.densities, latents, self._pixels, own.theta, own.phi, chosen, own.priors)
+        own.require_known("log p(x, z)", [found.log_p], own.theta)
+        return found
 
     def score_sums(self, first: int, weights: RowWeights) -> Named:
         """Compute the score's sums of all rows of some samples, which need no decoder."""

@@ -26,7 +26,7 @@ def from_normals(distribution: Distribution, normals: Normals, *, batched: int) 
     """
     base = innermost(distribution)
     shape = (*base.batch_shape, *base.event_shape)[batched:]
-    if isinstance(base, Normal) and type(base).rsample is Normal.rsample:
+    if isinstance(base, Normal) and _is_torchs_own(base):
         drawn = normals(shape)
         return torch.addcmul(base.loc, base.scale, drawn) if base.loc.ndim else base.loc + base.scale * drawn
     if type(base) is MultivariateNormal:
@@ -38,10 +38,16 @@ def from_normals(distribution: Distribution, normals: Normals, *, batched: int) 
 def to_normals(distribution: Distribution, z: Tensor) -> Tensor | None:
     """Return the standard normal numbers from which ``from_normals`` makes samples z; None if it is no Gaussian."""
     base = innermost(distribution)
-    if isinstance(base, Normal) and type(base).rsample is Normal.rsample:
+    if isinstance(base, Normal) and _is_torchs_own(base):
         return (z - base.loc) / base.scale
     if type(base) is MultivariateNormal:
         factor = cast("Any", base)._unbroadcasted_scale_tril
         solved = cast("Any", torch.linalg).solve_triangular(factor, (z - base.loc).unsqueeze(-1), upper=False)
         return cast("Tensor", solved).squeeze(-1)
     return None
+
+
+def _is_torchs_own(base: Normal) -> bool:
+    """Whether a Gaussian draws and weighs as torch's does. A density of its own is not that of the samples."""
+    kind = type(base)
+    return kind.rsample is Normal.rsample and kind.log_prob is Normal.log_prob

@@ -62,7 +62,9 @@ def same_sample(prior: Distribution, z: Tensor) -> Tensor | None:
 
 def _unfolded(prior: Distribution) -> tuple[Distribution, list[Map], list[Map]]:
     """Return a base distribution, the maps from its samples to the prior's, and the maps back."""
-    if any((kind.__module__, kind.__name__) == _FLOW for kind in type(prior).__mro__):
+    flows = [kind for kind in type(prior).__mro__ if (kind.__module__, kind.__name__) == _FLOW]
+    # A subclass with a density of its own is no transform of the base.
+    if any(type(prior).log_prob is kind.log_prob for kind in flows):
         # Its transform leads from the values to the base's; another package's may lead the other way.
         flow = cast("Any", prior)
         return flow.base, [flow.transform.inv], [flow.transform]
@@ -276,8 +278,7 @@ class PriorPath:
         of_q, of_p = (scale_or_none(each) for each in (latents.posteriors[name], self._run.priors[name]))
         assert of_q is not None
         assert of_p is not None
-        ratio = self._take(of_q.detach().expand(self._leaves[name].shape)) / of_p.detach()
-        return ratio.square().clamp(max=1.0)
+        return share_along(self._take(of_q.detach().expand(self._leaves[name].shape)), of_p)
 
     def gradient(self, theta: Sequence[Tensor], model: Tensor, square: Tensor) -> list[Tensor]:
         """Return the gradient by each parameter.
@@ -309,6 +310,14 @@ class PriorPath:
             for each, more in zip(upper, by_upper, strict=True):
                 # A row that is there twice has the sum of both in the leaf.
                 seeds[each] = seeds[each] + weighted(self._ones, self._take(more))
+
+
+def share_along(of_q: Tensor, of_p: Tensor) -> Tensor:
+    """Return the part of a blend that goes along samples, from the standard deviations of q and of the prior.
+
+    Where q has none, as Student's t with one degree of freedom or less, all of the gradient is the score.
+    """
+    return (of_q / of_p.detach()).square().nan_to_num(nan=0.0).clamp(max=1.0)
 
 
 def differentiated(outputs: Sequence[Tensor], inputs: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:

@@ -10,6 +10,7 @@ from torch.distributions import Distribution
 
 from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import LatentNoise, Noise
+from dregcli.engine.dreams import Dreams
 from dregcli.engine.execution.batch import chunks
 from dregcli.engine.pairs import Pair, estimators_of
 from dregcli.engine.prior_rule import PriorRule
@@ -18,23 +19,24 @@ from dregcli.engine.programs.contract import Draw, Given, ModelData
 from dregcli.engine.programs.densities import ModelDensities, without_validation
 from dregcli.engine.programs.latents import Latents, draw_latents
 from dregcli.engine.programs.transposed import FewChannels
-from dregcli.engine.programs.trial import trial
+from dregcli.engine.programs.trial import REGISTER, trial, unregistered_in_words
 from dregcli.engine.programs.values import ProgramValues
-from dregcli.errors import Fault
+from dregcli.errors import Fault, SpecError
 
 
 class ProgramModel(ProgramValues):
     """A model whose densities are a user's two programs. Its state is the module's own, by the module's names.
 
     Theta and phi are found by one trial at the data's mean: theta is what log p(x, z) reaches in autograd's graph,
-    and phi is what the samples or log q(z | x) reach.
+    and phi is what the samples or log q(z | x) reach. A parameter that the trial reaches in neither way may still be
+    used for other examples or in training mode, so that it belongs to both: what reaches it trains it.
 
     Args:
         module: a module with the two programs of ``LatentModel``.
         data: shape and statistics of the data.
 
     Raises:
-        SpecError: the programs do not fit the contract.
+        SpecError: the programs do not fit the contract, or use tensors that require grad and that are no parameters.
 
     Attributes:
         module: the user's module.
@@ -42,7 +44,7 @@ class ProgramModel(ProgramValues):
         latents: shape of each latent, by name.
         discrete: names of the latents without ``rsample``, which have no path.
         integers: names of the latents whose samples are integers.
-        unreached: names of the parameters that require grad and belong to neither theta nor phi.
+        unreached: names of the parameters that require grad and that the trial did not reach.
         widest: numbers for one row in the largest array that the model's program computes.
         kept: numbers for one row that the model's program keeps for a backward pass.
     """
@@ -55,6 +57,7 @@ class ProgramModel(ProgramValues):
         self.data = data
         self.densities = ModelDensities(self.model_program)
         self._values: Callable[[], AbstractContextManager[object]] = nullcontext
+        self._recurrent = [each for each in module.modules() if isinstance(each, nn.RNNBase)]
         found = trial(module, data, self.posterior_program, self.densities)
         self.latents, self.discrete, self.integers = found.latents, found.discrete, found.integers
         self.widest, self.kept = max(found.of_p, default=1), sum(found.of_p)
@@ -64,46 +67,61 @@ class ProgramModel(ProgramValues):
         # Compiled code would be compiled once more inside a mode.
         self._values = nullcontext if found.is_compiled else FewChannels
         self.latent_width = sum(torch.Size(shape).numel() for shape in self.latents.values())
-        self._theta = self._named(found.theta)
-        self._phi = self._named(found.phi)
-        self.unreached = [
-            name
-            for name, each in module.named_parameters()
-            if each.requires_grad and name not in self._theta and name not in self._phi
-        ]
+        if found.unregistered:
+            raise SpecError([Fault("model", unregistered_in_words(found.unregistered))], hint=REGISTER)
+        self._trained = {name: each for name, each in module.named_parameters() if each.requires_grad}
+        of_p, of_q = found.theta, found.phi
+        self.unreached = [name for name, each in self._trained.items() if each not in of_p and each not in of_q]
+        self._theta = {name: each for name, each in self._trained.items() if each in of_p or each not in of_q}
+        self._phi = {name: each for name, each in self._trained.items() if each in of_q or each not in of_p}
 
     def posterior_program(self, x: Tensor, draw: Draw) -> None:
         """Run the posterior's program."""
-        with without_validation():
+        with without_validation(), self._differentiable():
             cast("Any", self.module).posterior(x, draw)
 
     def model_program(self, z: dict[str, Tensor], given: Given) -> Distribution:
         """Run the model's program."""
         convolutions = nullcontext if torch.is_grad_enabled() else self._values
-        with without_validation(), convolutions():
+        with without_validation(), convolutions(), self._differentiable():
             return cast("Any", self.module).model(z, given)
+
+    def _differentiable(self) -> AbstractContextManager[object]:
+        """Return a context in which recurrent layers in evaluation mode have derivatives: cuDNN's have none."""
+        needs = torch.is_grad_enabled() and any(not each.training for each in self._recurrent)
+        return torch.backends.cudnn.flags(enabled=False) if needs else nullcontext()
 
     def batch(self, pixels: Tensor, draws: Noise) -> ProgramBatch:
         """Return a batch for the executors."""
-        programs = Programs(
+        return ProgramBatch(self._programs, pixels, draws)
+
+    def log_posterior(self, dreams: Dreams) -> Tensor:
+        """Return log q(z | x) at dreams, shape (B,), nats."""
+        found = super().log_posterior(dreams)
+        self._programs.require_known("q(z | x)", [found], self._phi)
+        return found
+
+    @property
+    def _programs(self) -> Programs:
+        return Programs(
             posterior=self.posterior_program,
             densities=self.densities,
             shape=self.data.shape,
             theta=self._theta,
             phi=self._phi,
+            trained=self._trained,
             mixed=0 < len(self.discrete) < len(self.latents),
             kept=self._kept,
             by_blocks=self._by_blocks,
             priors=self._priors,
         )
-        return ProgramBatch(programs, pixels, draws)
 
     def model_parameters(self) -> dict[str, nn.Parameter]:
-        """Return theta, by the module's names."""
+        """Return theta, by the module's names, with the parameters that the trial did not reach."""
         return self._theta
 
     def posterior_parameters(self) -> dict[str, nn.Parameter]:
-        """Return phi, by the module's names."""
+        """Return phi, by the module's names, with the parameters that the trial did not reach."""
         return self._phi
 
     def prior_parameters(self) -> list[str]:
@@ -175,6 +193,3 @@ class ProgramModel(ProgramValues):
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Load the module's state."""
         return self.module.load_state_dict(state_dict, *args, **kwargs)
-
-    def _named(self, leaves: frozenset[Tensor]) -> dict[str, nn.Parameter]:
-        return {name: each for name, each in self.module.named_parameters() if each in leaves}

@@ -80,9 +80,9 @@ class ProgramRowPass:
             values, log_q = {name: chosen.take(z) for name, z in values.items()}, chosen.take(log_q)
             x = x[chosen.b]
         self._run = densities.run(values, x)
-        self._log_p = self._run.log_joint
+        self.log_p: Tensor = self._run.log_joint
         self._log_q = log_q
-        self.log_w: Tensor = (self._log_p - log_q).detach()
+        self.log_w: Tensor = (self.log_p - log_q).detach()
 
     @property
     def _rows(self) -> tuple[int, int]:
@@ -92,7 +92,7 @@ class ProgramRowPass:
     @cached_property
     def _ones(self) -> Tensor:
         """Unit weights of the rows. A repeated row fills up a pass of one size; its derivative counts once."""
-        ones = torch.ones_like(self._log_p)
+        ones = torch.ones_like(self.log_p)
         return self._chosen.shares(self._rows, ones) if self._chosen else ones
 
     @cached_property
@@ -100,7 +100,7 @@ class ProgramRowPass:
         """The derivative d log w / d leaf of each latent with a path, at fixed parameters, unweighted."""
         if self._slopes:
             return {name: self._slopes.of_log_w(name) for name in self._latents.paths}
-        by_p, by_q = self._by_leaves(self._log_p), self._by_leaves(self._log_q)
+        by_p, by_q = self._by_leaves(self.log_p), self._by_leaves(self._log_q)
         return {name: each - by_q[name] for name, each in by_p.items()}
 
     def _density_by_density(self) -> Slopes:
@@ -134,7 +134,7 @@ class ProgramRowPass:
         return score_sums(self._latents, self._phi, weights, self._examples)
 
     def _model(self, weights: Tensor) -> Named:
-        found = _named(self._theta, _gradients(self._log_p, list(self._theta.values()), weights))
+        found = _named(self._theta, _gradients(self.log_p, list(self._theta.values()), weights))
         # Autograd gives both parameters of a sum one tensor, or views of it. Sums over other rows are added in place.
         return {name: each.clone() for name, each in found.items()}
 
@@ -159,7 +159,7 @@ class ProgramRowPass:
         return _named(self._phi, through_paths(self._latents, self._phi, seeds))
 
     def _descent(self, weights: Tensor) -> Tensor:
-        return descent(weights, self._examples, self._log_p)
+        return descent(weights, self._examples, self.log_p)
 
 
 def descent(weights: Tensor, examples: int, like: Tensor) -> Tensor:

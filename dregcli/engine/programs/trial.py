@@ -1,21 +1,31 @@
-"""A trial of a user's programs: what the latents are, which parameters are theta and phi, and how large rows are."""
+"""A trial of a user's programs: what the latents are, which parameters they reach, and how large rows are."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn.parameter import is_lazy
 
 from dregcli.engine.draws import AddressedNoise
+from dregcli.engine.models.base import in_eval_mode
 from dregcli.engine.programs.contract import Draw, ModelData
-from dregcli.engine.programs.densities import ModelDensities
-from dregcli.engine.programs.latents import Posterior, draw_latents
+from dregcli.engine.programs.densities import JointRun, ModelDensities, without_validation
+from dregcli.engine.programs.latents import Latents, Posterior, draw_latents
 from dregcli.engine.programs.prior_path import LearnedPriors
 from dregcli.engine.randomness import Randomness, Stream
-from dregcli.engine.reach import Reach
+from dregcli.engine.reach import NO_REENTRANT, Reach
 from dregcli.engine.replay import Replay
+from dregcli.errors import Fault, SpecError
+
+REGISTER = "keep modules in nn.ModuleList, not in a plain list, and numbers to learn in nn.Parameter"
+"""What to do about tensors that are learned and are no parameters."""
+
+SIZE = "give the layer's size, as in nn.Linear in place of nn.LazyLinear"
+"""What to do about a lazy layer without a size."""
 
 _SAMPLES, _EXAMPLES = 3, 2
 """Samples and examples of the trial; arrays of rows are known by these sizes."""
@@ -33,6 +43,7 @@ class Trial:
         by_batch: whether the random numbers of an example depend on the examples that are drawn with it.
         theta: leaves that log p(x, z) reaches.
         phi: leaves that the samples or log q(z | x) reach.
+        unregistered: shapes of leaves that every run reaches and that are no parameters of the module.
         of_q: numbers for one row of each array that the posterior's program keeps for a backward pass.
         of_p: the same for the model's program.
         priors: what is known of the priors.
@@ -46,6 +57,7 @@ class Trial:
     by_batch: bool
     theta: frozenset[Tensor]
     phi: frozenset[Tensor]
+    unregistered: tuple[tuple[int, ...], ...]
     of_q: list[int]
     of_p: list[int]
     priors: LearnedPriors
@@ -62,54 +74,122 @@ def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: M
         densities: the model's program.
 
     Raises:
-        SpecError: the programs do not fit the contract.
+        SpecError: the programs do not fit the contract, or their graph allows no derivatives.
     """
-    mean = data.mean.flatten()
-    like = like_of(module, mean)
-    pixels = mean.to(like).expand(_EXAMPLES, -1)
-    randomness = Randomness(0, pixels.device)
-    noise = AddressedNoise(
-        randomness, Stream.INITIALISATION, 0, k=_SAMPLES, batch=_EXAMPLES, width=1, dtype=like.dtype
-    )
+    pixels, noise = _inputs(module, data, seed=0)
     of_q: list[int] = []
     of_p: list[int] = []
     draws_itself, for_samples = _draws_itself(module, posterior, pixels.reshape(-1, *data.shape), noise)
-    modes = {each: each.training for each in module.modules()}
+
+    def run_both() -> tuple[Latents, JointRun]:
+        x = pixels.reshape(-1, *data.shape)
+        with _kept(of_q):
+            drawn = draw_latents(posterior, x, noise, first=0, count=_SAMPLES, has_path=True)
+        with _kept(of_p):
+            return drawn, densities.run(drawn.values, pixels)
+
     # A module in eval mode changes no buffer.
-    module.eval()
-    try:
-        with torch.enable_grad():
-            x = pixels.reshape(-1, *data.shape)
-            with _kept(of_q):
-                drawn = draw_latents(posterior, x, noise, first=0, count=_SAMPLES, has_path=True)
-            with _kept(of_p):
-                run = densities.run(drawn.values, pixels)
-            log_p = run.log_joint
-            priors = LearnedPriors.found(drawn, run)
-    finally:
-        for each, mode in modes.items():
-            each.training = mode
+    with in_eval_mode(module), torch.enable_grad():
+        drawn, run = run_both()
+        reach, of_posterior = Reach.of(run.log_joint), leaves_of(drawn)
+        sizes = list(of_q), list(of_p)
+        strangers = unregistered(module, drawn, reach.leaves | of_posterior)
+        if strangers:
+            # A tensor that a run makes for itself, such as one to differentiate by, is another one in each run.
+            again, other = run_both()
+            strangers &= unregistered(module, again, Reach.of(other.log_joint).leaves | leaves_of(again))
+        priors = LearnedPriors.found(drawn, run)
+    if lazy := unsized(module):
+        message = f"the trial does not reach {', '.join(lazy)}, which have no size yet."
+        raise SpecError([Fault("model", message)], hint=SIZE)
+    if reach.is_reentrant or Reach.of(drawn.log_q).is_reentrant:
+        message = "its graph has a checkpoint with use_reentrant=True, which allows no derivatives by samples."
+        raise SpecError([Fault("model", message)], hint=NO_REENTRANT)
     leaves = frozenset(each.leaf for each in drawn.located.values())
-    reach = Reach.of(log_p)
-    live = [Reach.of(each.live).leaves for each in drawn.located.values()]
     return Trial(
         latents={name: tuple(z.shape[2:]) for name, z in drawn.values.items()},
         discrete=drawn.discrete,
         integers=tuple(name for name, z in drawn.values.items() if not z.is_floating_point()),
         theta=reach.leaves - leaves,
+        phi=of_posterior - leaves,
+        unregistered=tuple(tuple(each.shape) for each in strangers),
         by_blocks=drawn.by_blocks or for_samples,
         by_batch=drawn.by_seed or draws_itself,
-        of_q=of_q,
-        of_p=of_p,
+        of_q=sizes[0],
+        of_p=sizes[1],
         priors=priors,
         is_compiled=reach.is_compiled,
-        phi=Reach.of(drawn.log_q).leaves.union(*live) - leaves,
     )
+
+
+def materialise(module: nn.Module, data: ModelData, *, seed: int) -> None:
+    """Run both programs once, so that lazy layers have their size, and initial weights that follow from a seed.
+
+    Nothing happens if a program fails: what uses the module then says why.
+
+    Args:
+        module: a module on the CPU; torch's generator is at an address of the seed.
+        data: shape and statistics of the data.
+        seed: seed of the run.
+    """
+    pixels, noise = _inputs(module, data, seed=seed)
+    programs = cast("Any", module)
+    with torch.no_grad(), in_eval_mode(module), without_validation(), suppress(Exception):
+        x = pixels.reshape(-1, *data.shape)
+        drawn = draw_latents(programs.posterior, x, noise, first=0, count=_SAMPLES, has_path=False)
+        ModelDensities(programs.model).run(drawn.values, pixels)
+
+
+def unsized(module: nn.Module) -> list[str]:
+    """Return the names of parameters and buffers whose size follows from their layer's first input."""
+    named = (*module.named_parameters(), *module.named_buffers())
+    return [name for name, each in named if is_lazy(each)]
+
+
+def _inputs(module: nn.Module, data: ModelData, *, seed: int) -> tuple[Tensor, AddressedNoise]:
+    """Return the pixels of a trial, all at the data's mean, (B, D), and its random numbers."""
+    mean = data.mean.flatten()
+    pixels = mean.to(like_of(module, mean)).expand(_EXAMPLES, -1)
+    address = Randomness(seed, pixels.device), Stream.INITIALISATION, 0
+    return pixels, AddressedNoise(*address, k=_SAMPLES, batch=_EXAMPLES, width=1, dtype=pixels.dtype)
+
+
+@contextmanager
+def kept_values(module: nn.Module) -> Generator[None]:
+    """Restore all parameters and buffers that have a size, as a normalisation sets them from its first input."""
+    tensors = [each for each in (*module.parameters(), *module.buffers()) if not is_lazy(each)]
+    values = [each.detach().clone() for each in tensors]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for each, value in zip(tensors, values, strict=True):
+                each.copy_(value)
+
+
+def leaves_of(drawn: Latents) -> frozenset[Tensor]:
+    """Return the leaves that the samples or log q reach."""
+    live = [Reach.of(each.live).leaves for each in drawn.located.values()]
+    return Reach.of(drawn.log_q).leaves.union(*live)
+
+
+def unregistered(module: nn.Module, drawn: Latents, leaves: frozenset[Tensor]) -> frozenset[Tensor]:
+    """Return the leaves that are neither parameters of the module nor samples."""
+    return leaves - frozenset(module.parameters()) - {each.leaf for each in drawn.located.values()}
 
 
 def like_of(module: nn.Module, data: Tensor) -> Tensor:
     """Return a tensor with the device and the floating-point type of a module; ``data`` if it has no parameters."""
     return next((each for each in module.parameters() if each.is_floating_point()), data)
+
+
+def unregistered_in_words(shapes: Sequence[tuple[int, ...]]) -> str:
+    """Return the fault of tensors that would never learn, by their shapes."""
+    shown = ", ".join(map(str, sorted(shapes)[:5])) + (", ..." if len(shapes) > 5 else "")
+    return (
+        f"the programs use tensors that require grad and are no parameters of the module, of shape {shown}: they "
+        "would never learn, and no checkpoint would have them."
+    )
 
 
 @torch.no_grad()
@@ -131,12 +211,8 @@ def _draws_itself(module: nn.Module, posterior: Posterior, x: Tensor, noise: Add
         itself.append(before.is_passed)
         for_samples.append(any(conditional) and before.is_passed)
 
-    buffers = [(each, each.clone()) for each in module.buffers()]
-    try:
+    with kept_values(module):
         draw_latents(watched, x, noise, first=0, count=_SAMPLES, has_path=False)
-    finally:
-        for each, value in buffers:
-            each.copy_(value)
     return any(itself), any(for_samples)
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from dregcli.app.models.find import find_code
-from dregcli.app.models.make import make_module
+from dregcli.app.models.make import make_model, make_module
 from dregcli.engine.checksum import tensors_sha256
-from dregcli.errors import ModelFailed
+from dregcli.errors import ModelFailed, SpecError
 from tests.support.own_models import MODEL, small_data, write_model
 
 
@@ -33,6 +33,29 @@ def test_the_same_seed_gives_the_same_weights_and_the_callers_generators_are_unt
     assert first.noise == again.noise
     assert tensors_sha256(first.state_dict()) != tensors_sha256(other.state_dict())
     assert all(a != b for a, b in zip(first.noise, other.noise, strict=True))
+
+
+def test_lazy_layers_of_both_programs_follow_the_seed(tmp_path) -> None:
+    text = MODEL.replace("nn.Linear(pixels, ", "nn.LazyLinear(").replace("nn.Linear(latent_dim, ", "nn.LazyLinear(")
+    assert text.count("LazyLinear") == 2
+    path = write_model(tmp_path, text)
+    before = torch.get_rng_state()
+    first = _made(path, seed=3)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(7)
+    again, other = _made(path, seed=3).state_dict(), _made(path, seed=4).state_dict()
+    for name, each in first.state_dict().items():
+        assert torch.equal(each, again[name])
+        assert not torch.equal(each, other[name])
+
+
+def test_a_lazy_layer_that_the_trial_does_not_reach_is_refused(tmp_path) -> None:
+    path = write_model(
+        tmp_path, MODEL.replace("self.decoder =", "self.spare = nn.LazyLinear(3)\n        self.decoder =")
+    )
+    with pytest.raises(SpecError, match=r"does not reach spare.weight, spare.bias") as caught:
+        make_model(find_code(f"{path}:TinyVae"), small_data(), {}, seed=0)
+    assert "nn.LazyLinear" in str(caught.value)
 
 
 def test_options_reach_the_constructor(tmp_path) -> None:

@@ -107,7 +107,7 @@ def test_training_warns_of_parameters_that_nothing_reaches(capsys, folder: Path)
     write_model(folder, EXTRA, "extra.py")
     outcome = run(capsys, "train", "--model", "extra.py:TinyVae", *SHORT)
     assert outcome.code == 0, outcome.err
-    assert "warning: Nothing reaches extra.weight, extra.bias" in outcome.err
+    assert "warning: Nothing reaches extra.weight, extra.bias in a trial of 5 examples" in outcome.err
 
 
 def test_a_support_that_moves_is_refused_only_where_the_estimator_needs_a_fixed_one(capsys, folder: Path) -> None:

@@ -51,6 +51,7 @@ def cases(table: dict[Planted, str]) -> Any:
     )
 
 
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # torch's, of reentrant checkpoints
 @cases(ON_BINARY)
 def test_a_planted_fault_is_found_alone(make: Planted, wanted: str) -> None:
     found = checked(make)
@@ -100,6 +101,9 @@ SOUND: dict[str, Callable[[ModelData], nn.Module]] = {
     "sound": Sound,
     "frozen": planted.FrozenEncoder,
     "dropout in the posterior": planted.DropoutInPosterior,
+    "a recurrent decoder": planted.Recurrent,
+    "a constant prior": planted.ConstantPrior,
+    "a leaf of each run": planted.DifferentiatesInside,
 }
 
 
@@ -111,7 +115,7 @@ def test_a_sound_model_has_no_finding(name: str) -> None:
 @pytest.mark.parametrize("name", {**PATHS, **SCORES})
 def test_no_model_of_the_zoo_has_a_finding(name: str) -> None:
     model = {**PATHS, **SCORES}[name]()
-    assert check_module(model.module, model.data, zoo_pixels(model, 6)).findings == []
+    assert check_module(model.module.float(), model.data, zoo_pixels(model, 6)).findings == []
 
 
 def test_faults_of_both_programs_come_at_once() -> None:

@@ -23,6 +23,7 @@ from tests.support.dense import dense_gradients
 from tests.support.exact import small_batch, small_vae
 from tests.support.given_noise import Own, diagnostic_noise
 from tests.support.quadrature import Gaussian1d, column_gradients, grid
+from tests.support.straight_through import StraightThrough
 
 K, SEED = 4, 2
 FALSE_ALARM = 1e-7
@@ -109,18 +110,20 @@ def test_it_ends_when_its_time_is_over() -> None:
 class _Bits:
     """Two learned bits, each of which should be 1 with another probability."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[Bernoulli]) -> None:
+        self.kind = kind
         self.logits = torch.tensor([[0.3, -0.5]], dtype=torch.float64, requires_grad=True)
         self.theta = torch.tensor([1.2, 0.4], dtype=torch.float64, requires_grad=True)
 
     def __call__(self) -> tuple[Callable[[Tensor], Tensor], Distribution]:
         prior = Independent(Bernoulli(logits=self.theta), 1)
-        return lambda z: 2.0 * prior.log_prob(z), Independent(Bernoulli(logits=self.logits), 1)
+        return lambda z: 2.0 * prior.log_prob(z), Independent(self.kind(logits=self.logits), 1)
 
 
 @pytest.mark.usefixtures("_seeded")
-def test_a_posterior_without_rsample_is_checked_against_pairs_without_a_path() -> None:
-    make, words = _Bits(), ["vimco", "ovis:gamma=1", "reinforce"]
+@pytest.mark.parametrize("kind", [Bernoulli, StraightThrough])
+def test_a_posterior_without_a_path_is_checked_against_pairs_without_one(kind: type[Bernoulli]) -> None:
+    make, words = _Bits(kind), ["vimco", "ovis:gamma=1", "reinforce"]
     named = {"logits": make.logits, "theta": make.theta}
     with pytest.raises(SpecError, match="Estimators that need only the score: reinforce, vimco"):
         check_bias(make, named, K)

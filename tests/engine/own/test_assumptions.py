@@ -1,5 +1,6 @@
 """What one's own model must fulfil: rows that are independent, a support that does not move, no jump on a path."""
 
+import functools
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -420,6 +421,63 @@ def test_what_was_met_does_not_vouch_for_another_model() -> None:
         norm.train()
         with pytest.raises(SpecError, match="log_joint"):
             multi_sample_loss(by_name, gaussian(4), 4)
+
+
+def centred(z: Tensor, axis: int = -1, *, net: nn.Module | None = None, factor: float = 1.0) -> Tensor:
+    """Right for the last axis."""
+    mean = z.mean(axis, keepdim=True)
+    return energy(z - factor * (mean if net is None else net(mean)))
+
+
+def zeros(value: float) -> nn.Module:
+    net = nn.Linear(3, 3)
+    with torch.no_grad():
+        for each in net.parameters():
+            each.fill_(value)
+    return net
+
+
+def test_settings_and_modules_of_one_function_are_known_apart() -> None:
+    """The same graph, with another axis, another factor or other weights: each first right, and then wrong."""
+
+    def closed(axis: int) -> Callable[[Tensor], Tensor]:
+        return lambda z: centred(z, axis)
+
+    def defaulted(axis: int) -> Callable[[Tensor], Tensor]:
+        return lambda z, axis=axis: centred(z, axis)
+
+    right, wrong = zeros(0.0), zeros(1.0)
+    pairs: list[tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = [
+        (closed(-1), closed(0)),
+        (functools.partial(centred, axis=-1), functools.partial(centred, axis=0)),
+        (defaulted(-1), defaulted(0)),
+        (functools.partial(centred, axis=0, factor=0.0), functools.partial(centred, axis=0, factor=0.5)),
+        (functools.partial(centred, axis=0, net=right), functools.partial(centred, axis=0, net=wrong)),
+    ]
+    for one, other in pairs:
+        multi_sample_loss(one, gaussian(4), 4)
+        with pytest.raises(SpecError, match="log_joint"):
+            multi_sample_loss(other, gaussian(4), 4)
+
+
+def test_a_setting_that_changes_in_each_call_is_tried_out_more_and_more_rarely() -> None:
+    """All calls beyond the first kinds count together, and the 100th of them is checked."""
+    factor, seen = torch.zeros(()), list[int]()
+
+    def log_joint(z: Tensor, step: int) -> Tensor:
+        seen.append(step)
+        return energy(z - factor * z.mean(0))
+
+    def step(number: int) -> None:
+        multi_sample_loss(functools.partial(log_joint, step=number), gaussian(4), 4)
+
+    for number in range(115):
+        step(number)
+    often = {number for number in range(115) if seen.count(number) > 1}
+    assert often == {*range(17), 25}
+    factor.fill_(1.0)
+    with pytest.raises(SpecError, match="log_joint"):
+        step(115)
 
 
 def test_a_log_joint_with_a_state_is_not_tried_out() -> None:

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import pytest
 import torch
@@ -37,6 +38,7 @@ from tests.support.every_pair import checked_pairs, pairs_of_different_weights
 from tests.support.exact import relative_distance, small_batch, small_vae
 from tests.support.given_noise import GivenNoise
 from tests.support.naive_values import naive_targets
+from tests.support.straight_through import StraightThrough
 from tests.support.sweep import swept
 
 Gradients = dict[str, Tensor]
@@ -192,6 +194,10 @@ SCORE_PAIRS = [
 ]
 
 
+def straight_through(logits: Tensor) -> tuple[Distribution, list[Tensor]]:
+    return Independent(StraightThrough(logits=logits[:, :2]), 1), bernoulli(logits)[1]
+
+
 def bernoulli(logits: Tensor) -> tuple[Distribution, list[Tensor]]:
     states = [torch.tensor(bits, dtype=torch.float64) for bits in itertools.product((0.0, 1.0), repeat=2)]
     return Independent(Bernoulli(logits=logits[:, :2]), 1), states
@@ -201,7 +207,7 @@ def categorical(logits: Tensor) -> tuple[Distribution, list[Tensor]]:
     return Categorical(logits=logits), [torch.tensor(state) for state in range(3)]
 
 
-@pytest.mark.parametrize("build", [bernoulli, categorical])
+@pytest.mark.parametrize("build", [bernoulli, categorical, straight_through])
 @swept("pair", SCORE_PAIRS, named=lambda pair: pair.word)
 def test_discrete_latents_against_all_their_values(pair: Pair, build) -> None:
     """The expected gradient, over every pair of samples there is, is that of each network's expected value."""
@@ -395,6 +401,24 @@ def test_log_joint_may_be_checkpointed() -> None:
 
     multi_sample_loss(log_joint, s.posterior(), 4)[0].backward()
     assert relative_distance(s.collected(), s.expected()) < 1e-12
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.parametrize("estimator", ["dreg", "vimco"])
+@pytest.mark.parametrize("k_chunk", [None, 2])
+def test_a_reentrant_checkpoint_is_refused(estimator: str, k_chunk: int | None) -> None:
+    """It allows no derivative by samples; and a sample without one has no gradient of the parameters inside."""
+    s = setup(4)
+    prior = torch.zeros((), dtype=torch.float64, requires_grad=True)
+
+    def log_joint(z: Tensor) -> Tensor:
+        return cast("Tensor", checkpoint(s.log_joint, z, use_reentrant=True)) + prior
+
+    check = None if k_chunk is None else False  # in chunks, every call looks
+    with pytest.raises(SpecError, match="use_reentrant=True") as raised:
+        multi_sample_loss(log_joint, s.posterior(), 4, estimator=estimator, k_chunk=k_chunk, check=check)
+    assert raised.value.faults[0].field == "log_joint"
+    assert raised.value.hint == "call torch.utils.checkpoint.checkpoint(..., use_reentrant=False)"
 
 
 def test_the_work_is_done_once() -> None:
@@ -616,6 +640,35 @@ def test_log_joint_of_the_wrong_shape() -> None:
     refuse("log_joint", "must return a tensor, got float", log_joint=lambda z: s.log_joint(z).sum().item())
 
 
+def test_log_joint_that_is_no_function_of_samples() -> None:
+    s = setup(4)
+    refuse("log_joint", "got Tensor", log_joint=torch.ones(()))
+    with pytest.raises(SpecError, match="got NoneType"):
+        multi_sample_loss(None, s.posterior(), 4)  # type: ignore[arg-type]
+    refuse("log_joint", "needs 3 arguments", log_joint=lambda z, x, mask: z)
+    for wrong in (lambda z, x: z - x, lambda z, x: z * x.mean(), lambda z, x: torch.add(z, x)):
+        refuse("log_joint", "second argument is the rows", "RowChoice", log_joint=wrong)
+
+    def own_error(z: Tensor, rows: object) -> Tensor:
+        return z + "no number"  # type: ignore[operator]
+
+    with pytest.raises(TypeError):
+        multi_sample_loss(own_error, s.posterior(), 4)
+
+
+def test_a_posterior_that_cannot_be_drawn_from() -> None:
+    class DensityAlone(Distribution):
+        arg_constraints = {}  # noqa: RUF012 - as in torch
+        has_rsample = True
+
+        def log_prob(self, value: Tensor) -> Tensor:
+            return -value.square()
+
+    density = DensityAlone(torch.Size((4,)), validate_args=False)
+    refuse("posterior", "DensityAlone cannot draw samples: it has no method rsample", posterior=density)
+    refuse("posterior", "has no method sample(", posterior=density, estimator="vimco")
+
+
 def normal(*shape: int) -> Normal:
     return Normal(torch.zeros(shape, requires_grad=True), 1.0)
 
@@ -654,6 +707,9 @@ def test_a_posterior_without_rsample() -> None:
     discrete = Independent(Bernoulli(logits=torch.zeros(4, 3).requires_grad_()), 1)
     refuse("posterior", "has_rsample is False", "'iwae/dreg'", "vimco, vimco-star", posterior=discrete)
     refuse("posterior", "'iwae' has some", posterior=discrete, objective="piwae:groups=2")
+    through = Independent(StraightThrough(logits=torch.zeros(4, 3).requires_grad_()), 1)
+    for estimator in ("dreg", "reparam"):
+        refuse("posterior", "is discrete", "straight-through", "vimco", posterior=through, estimator=estimator)
     both = Bernoulli(logits=torch.zeros(4, 3).requires_grad_())
     refuse("posterior", "has_rsample is False", "Independent(posterior, 1)", posterior=both)
 

@@ -30,10 +30,12 @@ from tests.engine.programs.test_executors import KeepsAll
 from tests.support.chosen_rows import LARGE, Own, expected_gradient
 from tests.support.exact import relative_distance
 from tests.support.hierarchies import HIERARCHIES
+from tests.support.one_latent import Tempered
 from tests.support.own_hierarchies import OwnHierarchy
 from tests.support.prior_rules import RULES
 from tests.support.program_oracle import drawn
 from tests.support.program_zoo import pixels_of
+from tests.support.straight_through import StraightThrough
 from tests.support.sweep import swept
 
 K = 8
@@ -302,11 +304,17 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "numbers apart": (Normal(torch.zeros(2), 1.0), "score", "the part must be (K, B) = (4, 2) and the event_shape"),
     "no list": (lambda z: standard_normal(2), "score", "must return a list of pairs"),
     "no pair": (lambda z: [standard_normal(2)], "score", "must be a pair"),
+    "a density of its own": (
+        Independent(Tempered(torch.zeros(2, requires_grad=True), 1.0), 1),
+        "gdreg",
+        "(Tempered) is neither",
+    ),
     "no prior": (None, "gdreg", "needs to know the prior"),
     "a number": (3, "score", "cannot be a int"),
     "another word": (standard_normal(2), "layer", "must be one of 'score', 'gdreg', 'blend', got 'layer'"),
     "one for each example": (gaussian_of(torch.zeros(2, 2), torch.ones(2)), "screened", "those of chosen rows"),
     "discrete": (standard_normal(2), "discrete", "has no rsample"),
+    "straight-through": (standard_normal(2), "straight-through", "is discrete"),
     "no standard deviation": (gaussian_of(torch.zeros(2, requires_grad=True), torch.ones(2)), "flow", "no `stddev`"),
     "some samples left out": (standard_normal(2), "ovis-mc", "leaves samples out of theta's gradient"),
     "outside": (standard_normal(2), "outside", "log p is -inf for some samples"),
@@ -323,6 +331,8 @@ def test_refused_with_the_reason(name: str) -> None:
         way, options["screen"] = "gdreg", 0.2
     if way == "discrete":
         way, posterior = "gdreg", Independent(Bernoulli(logits=loc), 1)
+    if way == "straight-through":
+        way, posterior = "gdreg", Independent(StraightThrough(logits=loc), 1)
     if way == "flow":
         way, posterior = "blend", Independent(TransformedDistribution(Normal(loc, 1.0), [TanhTransform()]), 1)
     if way == "ovis-mc":

@@ -1,14 +1,26 @@
 """What modules have beside plain parameters: shared, tied, frozen and normalised ones, buffers, two roles at once."""
 
+from collections.abc import Callable
+from typing import Any, cast
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Distribution, Independent
 
+from dregcli.engine.checks.check import check_module
+from dregcli.engine.dreams import Dreams
 from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import Step
 from dregcli.engine.pairs import resolve_pair
-from tests.support.program_oracle import drawn
-from tests.support.program_zoo import PATHS, SCORES, pixels_of
+from dregcli.engine.programs.contract import Draw, Given, LatentModel, ModelData, gaussian, standard_normal
+from dregcli.engine.programs.program_model import ProgramModel
+from dregcli.errors import SpecError
+from tests.support import planted_models as planted
+from tests.support.exact import relative_distance
+from tests.support.plain_models import small_data
+from tests.support.program_oracle import drawn, far, naive
+from tests.support.program_zoo import PATHS, SCORES, made, pixels_of
 from tests.support.small_training import SCREENED, small_trainer, take
 
 ROLES = {
@@ -99,6 +111,166 @@ def test_a_frozen_model_leaves_the_posteriors_gradient_as_it_is(name: str) -> No
     )
     assert alone.model == {}
     assert all(torch.equal(each, alone.posterior[name]) for name, each in whole.posterior.items())
+
+
+class Experts(LatentModel):
+    """A model whose parts depend on the example and on the mode: the trial reaches only the first expert of each."""
+
+    def __init__(self, data: ModelData) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleList([nn.Linear(16, 4), nn.Linear(16, 4)])
+        self.decoders = nn.ModuleList([nn.Linear(2, 16), nn.Linear(2, 16)])
+        self.only_in_training = nn.Linear(16, 4)
+
+    def posterior(self, x: Tensor, draw: Draw) -> None:
+        x = x.flatten(1)
+        outputs = _of_some(x[:, 0] > 0.5, x, *self.encoders)
+        draw("z", gaussian(outputs + self.only_in_training(x) if self.training else outputs))
+
+    def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        given("z", standard_normal(2))
+        return Independent(Bernoulli(logits=_of_some(z["z"][..., 0] > 2.0, z["z"], *self.decoders)), 1)
+
+
+class SharedBySome(Experts):
+    """The second expert of q is also a part of p, but not where the trial looks."""
+
+    def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        given("z", standard_normal(2))
+        logits = self.decoders[0](z["z"])
+        return Independent(Bernoulli(logits=_of_some(z["z"][..., 0] > 2.0, logits, nn.Identity(), self.top)), 1)
+
+    def top(self, logits: Tensor) -> Tensor:
+        return logits + self.encoders[0](logits).sum(-1, keepdim=True)
+
+
+class BorrowedBySome(Experts):
+    """For some examples, q also uses a part of p."""
+
+    def posterior(self, x: Tensor, draw: Draw) -> None:
+        x = x.flatten(1)
+        first = self.encoders[0]
+        draw("z", gaussian(_of_some(x[:, 0] > 0.5, x, first, lambda values: first(values) + self.borrowed())))
+
+    def borrowed(self) -> Tensor:
+        return cast("nn.Linear", self.decoders[0]).bias[:4]
+
+
+def _of_some(mask: Tensor, values: Tensor, first: nn.Module, second: Callable[[Tensor], Tensor]) -> Tensor:
+    found = first(values)
+    return found.index_put((mask,), second(values[mask])) if mask.any() else found
+
+
+def experts(kind: type[Experts] = Experts) -> ProgramModel:
+    """In training mode; samples of bright examples go to the second decoder."""
+    model = made(kind)
+    with torch.no_grad():
+        cast("Any", model.module).encoders[1].bias[0] = 3.0
+    return model
+
+
+@pytest.mark.parametrize("word", ["iwae/dreg", "iwae/reparam", "rws/dreg", "iwae/vimco"])
+@pytest.mark.parametrize("execution", [Execution(), Execution(k_chunk=16)])
+def test_what_the_trial_does_not_reach_learns_from_the_batches_that_reach_it(word: str, execution: Execution) -> None:
+    model = experts()
+    assert model.unreached == [
+        *("encoders.1.weight", "encoders.1.bias", "decoders.1.weight", "decoders.1.bias"),
+        *("only_in_training.weight", "only_in_training.bias"),
+    ]
+    x, pair = pixels_of(model, 4), resolve_pair(*word.split("/"), 20)
+    assert len(x[:, 0].unique()) == 2
+    draws = drawn(model, k=20, batch=len(x))
+    found = Step(model, x, draws, execution).gradients(pair)
+    assert far(found, naive(model, x, draws, pair)) < 1e-10
+    assert all(each.any() for each in found.whole().values())
+    assert found.whole().keys() == dict(model.module.named_parameters()).keys()
+
+
+def test_a_part_of_a_gradient_that_the_trial_did_not_see_is_refused() -> None:
+    """A parameter that the trial found in q alone has no gradient by log p, even if a later batch needs it."""
+    model = experts(SharedBySome)
+    x, pair = pixels_of(model, 4), resolve_pair("iwae", "dreg", 4)
+    with pytest.raises(
+        SpecError, match=r"log p\(x, z\) depends on encoders.0.weight, encoders.0.bias for this batch"
+    ):
+        Step(model, x, drawn(model, k=4, batch=len(x)), Execution()).gradients(pair)
+    model = experts(BorrowedBySome)
+    with pytest.raises(SpecError, match=r"q\(z \| x\) depends on decoders.0.bias for this batch"):
+        Step(model, x, drawn(model, k=4, batch=len(x)), Execution()).gradients(pair)
+    dreams = Dreams(x, {"z": torch.zeros(1, len(x), 2, dtype=x.dtype)})
+    with pytest.raises(SpecError, match=r"q\(z \| x\) depends on decoders.0.bias for this batch"):
+        model.log_posterior(dreams)
+
+
+@pytest.mark.parametrize("kind", [planted.PlainList, planted.PlainTensor, planted.LearnedBuffer])
+def test_tensors_that_would_never_learn_are_refused(kind: Callable[[ModelData], nn.Module]) -> None:
+    with pytest.raises(SpecError, match=r"no parameters of the module, of shape \((2|4),"):
+        ProgramModel(kind(small_data()), small_data())
+    ProgramModel(planted.DifferentiatesInside(small_data()), small_data())
+
+
+class FromTheFirstInput(planted.Sound):
+    """A layer that sets itself from its first input in training mode, as an ActNorm does."""
+
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.shift = nn.Parameter(torch.zeros(4))
+        self.register_buffer("is_set", torch.zeros(()))
+
+    def q(self, outputs: Tensor) -> Distribution:
+        if self.training and not self.is_set:
+            self.shift.data.copy_(-outputs.detach().mean(0))
+            self.is_set.fill_(1.0)
+        return gaussian(outputs + self.shift)
+
+
+def test_a_trial_and_checks_set_no_parameter() -> None:
+    module = FromTheFirstInput(small_data())
+    ProgramModel(module, small_data())
+    pixels = (torch.rand(6, 16, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    check_module(module, small_data(), pixels)
+    assert not any(each.any() for each in (module.shift, module.is_set))
+
+
+class Watched(planted.Recurrent):
+    """Notes whether cuDNN may compute its recurrent layer."""
+
+    def hidden(self, z: Tensor) -> Tensor:
+        self.seen = torch.backends.cudnn.enabled
+        return super().hidden(z)
+
+
+def test_recurrent_layers_in_evaluation_mode_are_not_cudnns_where_there_are_gradients() -> None:
+    module = Watched(small_data())
+    model = ProgramModel(module, small_data())
+    z, seen = {"z": torch.zeros(1, 2, 2)}, list[bool]()
+    for training, graph in ((True, True), (True, False), (False, True), (False, False)):
+        model.train(training)
+        with torch.set_grad_enabled(graph):
+            model.model_program(z, lambda name, prior: None)
+        seen.append(module.seen)
+    assert seen == [True, True, False, True]
+    assert torch.backends.cudnn.enabled
+
+
+@pytest.mark.gpu
+def test_recurrent_layers_in_evaluation_mode_have_gradients_on_a_gpu() -> None:
+    """Otherwise: cudnn RNN backward can only be called in training mode."""
+    module, found = planted.Recurrent(small_data()), list[dict[str, Tensor]]()
+    for device in ("cpu", "cuda"):
+        model = ProgramModel(module.to(device), small_data()).eval()
+        x = pixels_of(model).float().to(device)
+        z = torch.linspace(-1.0, 1.0, 4 * len(x) * 2, device=device).reshape(4, len(x), 2)
+        log_p = model.densities.log_joint({"z": z}, x)
+        named = {name: each for name, each in module.named_parameters() if not name.startswith("encoder")}
+        gradients = torch.autograd.grad(log_p.sum(), list(named.values()))
+        found.append({name: each.cpu() for name, each in zip(named, gradients, strict=True)})
+    assert relative_distance(found[1], found[0]) < 1e-3
+
+
+def test_a_reentrant_checkpoint_is_refused() -> None:
+    with pytest.raises(SpecError, match="checkpoint with use_reentrant=True"):
+        ProgramModel(planted.ReentrantCheckpoint(small_data()), small_data())
 
 
 RESUMED = {

@@ -20,14 +20,19 @@ from torch.distributions import (
 )
 from torch.distributions.transforms import AffineTransform, TanhTransform, Transform
 
+from dregcli.engine import multi_sample_loss
+from dregcli.engine.execution import Execution
 from dregcli.engine.execution.weighing import PairWeigh
+from dregcli.engine.gradients import Step
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.prior_rule import PriorRule
+from dregcli.engine.programs.annealed import JoinedLatents, WhitenedProgram
 from dregcli.engine.programs.contract import Draw, Given, LatentModel
 from dregcli.engine.programs.program_model import ProgramModel
 from tests.engine.programs.test_mixed_latents import _GivenBits
-from tests.support.one_latent import gaussian_of_two, of, off
+from tests.support.one_latent import Tempered, gaussian_of_two, of, off
 from tests.support.prior_rules import RULES
+from tests.support.program_oracle import drawn
 from tests.support.program_zoo import PATHS, SCORES
 from tests.support.sweep import swept
 from tests.support.two_layers import K, averaged, built, nodes, rows
@@ -221,6 +226,53 @@ def test_a_transform_of_unknown_direction_is_refused() -> None:
     refusal = of(gaussian_of_two, _OtherWay).no_prior_path(_rule("joint"))
     assert refusal is not None
     assert "is neither" in refusal
+
+
+def _half_without_stddev(numbers: Tensor) -> Distribution:
+    """The first number has no mean, the second one a standard deviation."""
+    df = torch.tensor([0.8, 5.0]).to(numbers)
+    return Independent(StudentT(df, numbers[..., :2], numbers[..., 2:4].exp()), 1)
+
+
+def test_a_number_of_q_without_a_standard_deviation_has_the_score_in_a_blend() -> None:
+    """In ``multi_sample_loss`` too. Its share was NaN, and with it every gradient."""
+    model = of(_half_without_stddev, gaussian_of_two)
+    assert model.no_prior_path(_rule("blend")) is None
+    x, pair = torch.tensor([[0.3, -0.6]], dtype=torch.float64), resolve_pair("iwae", "dreg", 4)
+    draws = drawn(model, k=4, batch=1)
+    steps = [Step(model, x, draws, Execution(), rule=rule) for rule in (_rule("blend"), None)]
+    blend, score = (each.gradients(pair).model["numbers"] for each in steps)
+    first, second = [0, 2], [1, 3]
+    torch.testing.assert_close(blend[first], score[first], rtol=1e-10, atol=1e-10)
+    assert blend[second].isfinite().all()
+    assert (blend[second] - score[second]).norm() > 1e-3
+    found: list[Tensor] = []
+    for way in ("blend", "score"):
+        torch.manual_seed(0)
+        numbers, q = (torch.full((4,), 0.2, dtype=torch.float64, requires_grad=True) for _ in range(2))
+        posterior = _half_without_stddev(q.expand(2, -1))
+        loss, _ = multi_sample_loss(
+            lambda z: -z.square().sum(-1), posterior, 4, prior=gaussian_of_two(numbers), prior_gradient=way
+        )
+        found.append(torch.autograd.grad(loss, numbers)[0])
+    torch.testing.assert_close(found[0][first], found[1][first], rtol=1e-10, atol=1e-10)
+    assert found[0].isfinite().all()
+    assert (found[0][second] - found[1][second]).norm() > 1e-3
+
+
+def test_a_gaussian_with_a_density_of_its_own_does_not_move() -> None:
+    """Neither gradients nor annealing may take it for torch's Gaussian, which its samples say it is."""
+    model = of(
+        gaussian_of_two,
+        lambda numbers: Independent(Tempered(numbers[..., :2], numbers[..., 2:4].exp()), 1),
+    )
+    for rule in ("joint", "blend"):
+        refusal = model.no_prior_path(_rule(rule))
+        assert refusal is not None
+        assert "is neither a Gaussian" in refusal
+    pixels = torch.zeros(1, 2, dtype=torch.float64)
+    assert isinstance(model.annealed(pixels), JoinedLatents)
+    assert isinstance(of(gaussian_of_two, gaussian_of_two).annealed(pixels), WhitenedProgram)
 
 
 def test_a_posterior_that_cannot_be_undone_is_refused() -> None:
