@@ -203,7 +203,7 @@ def _no_kl(result: "EvalResult") -> list[str]:
 def _with_k(result: "EvalResult", k: int | None) -> str:
     """Return the command with this K, or say that there is none."""
     if k is None:
-        return f"no K that dreg eval takes, up to {MOST_SAMPLES:,}, is expected to be enough"
+        return f"no number of samples that an evaluation takes, up to {MOST_SAMPLES:,}, is expected to be enough"
     return result.again(k=k)
 
 
