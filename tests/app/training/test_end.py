@@ -1,5 +1,8 @@
 """``--resume RUN --end``: a run becomes the completed run of the steps that it has."""
 
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +12,11 @@ import torch
 from dregcli.app.planning.plan import resolve_plan
 from dregcli.app.studies.launch import TrainRequest, launch, print_config
 from dregcli.app.training import train
+from dregcli.app.training.evaluations import Evaluations
 from dregcli.app.training.resuming import resume_plan
+from dregcli.engine.models.base import Model
 from dregcli.engine.training import Trainer
-from dregcli.errors import DregError, RunStateError, UsageError
+from dregcli.errors import DregError, Interrupted, RunStateError, UsageError
 from dregcli.names import RunStatus
 from dregcli.specs.resolve import merge_options
 from dregcli.specs.run import RunSpec, group_hash
@@ -125,6 +130,22 @@ def test_the_best_checkpoint_counts_the_validation_at_the_end(tmp_path, monkeypa
         _asked(store, end=False, steps=9)
     assert run.best() == 7
     assert run.info().summary["best"]["step"] == 7
+
+
+def test_a_signal_during_its_final_bounds_adds_no_second_row(tmp_path, monkeypatch) -> None:
+    store = RunStore(tmp_path)
+    run = _stopped(store, monkeypatch, 7)
+
+    def signalled(_: Evaluations, __: Model, between: Callable[[], None], **___: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        between()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Evaluations, "final", signalled)
+        with pytest.raises(Interrupted):
+            _asked(store)
+    _asked(store, end=False)
+    assert (run.status(), run.metrics("train")["step"].tolist()) == (RunStatus.COMPLETED, [4, 7])
 
 
 def test_its_end_may_be_short(tmp_path, monkeypatch) -> None:
