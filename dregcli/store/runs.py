@@ -25,9 +25,10 @@ from dregcli.store.code import replace as replace_code
 from dregcli.store.code import write as write_code
 from dregcli.store.lease import (
     Lease,
+    if_gone,
     lease_folder,
-    newest_holder,
     newest_lease,
+    newest_readable_lease,
     own_lease,
     take_lease,
 )
@@ -149,7 +150,7 @@ class RunStore:
         try:
             take_lease(self.fs, run.path, lease)
         except FileExistsError as error:
-            raise _held(run, newest_holder(run.path)) from error
+            raise _held(run, newest_readable_lease(run.path)) from error
         info = replace(info, status=RunStatus.RUNNING, updated=now, lease=lease)
         try:
             if environment is not None:
@@ -273,7 +274,7 @@ def _check_free(run: Run, info: RunInfo, holder: Lease | None, *, prolong: bool)
         what = f"The run {run.label} was killed while it was claimed: there is nothing to resume."
         raise RunStateError(what, where=str(run.path), hint="start it again: dreg train --help")
     if holder:
-        raise _held(run, holder.holder)
+        raise _held(run, holder)
     if info.status is RunStatus.COMPLETED and not prolong:
         what = f"The run {run.label} is completed."
         raise RunStateError(
@@ -283,9 +284,9 @@ def _check_free(run: Run, info: RunInfo, holder: Lease | None, *, prolong: bool)
         )
 
 
-def _held(run: Run, holder: str) -> RunStateError:
+def _held(run: Run, holder: Lease | None) -> RunStateError:
     return RunStateError(
-        f"The run {run.label} is being written by {holder}.",
+        f"The run {run.label} is being written by {holder.holder if holder else 'another process'}.",
         where=str(run.path),
-        hint="wait for that process, or stop it; then resume again",
+        hint=f"wait for that process, or stop it; then resume again{if_gone(holder)}",
     )

@@ -4,8 +4,6 @@ Completed runs are skipped, and interrupted runs continue. Processes that run th
 when the whole study is complete.
 """
 
-import os
-import socket
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
@@ -354,8 +352,7 @@ def _kind(combination: Combination) -> str:
 def _is_held(found: Repeat) -> bool:
     """Whether another process is writing a run; this process does not wait for itself."""
     lease = found.info.lease
-    ours = lease is not None and (lease.pid, lease.host) == (os.getpid(), socket.gethostname())
-    return found.standing is Standing.RUNNING and not ours
+    return found.standing is Standing.RUNNING and not (lease and lease.is_own)
 
 
 def _failed_before(found: Repeat, spec: RunSpec) -> Failure:

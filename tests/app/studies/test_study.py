@@ -300,7 +300,7 @@ def elsewhere(monkeypatch) -> Callable[[Callable[[], None]], list[float]]:
             if len(waits) == 2:
                 act()
 
-        monkeypatch.setattr(study.os, "getpid", lambda: -1)
+        monkeypatch.setattr(os, "getpid", lambda: -1)
         monkeypatch.setattr(study.time, "sleep", sleep)
         return waits
 
