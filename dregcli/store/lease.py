@@ -39,6 +39,12 @@ HEARTBEAT_LIMIT: Final = timedelta(minutes=5)
 _HOLDER_FILE: Final = "holder.json"
 
 
+_NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
+
+_left: Final = set[tuple[Path, "Lease"]]()
+"""Runs that this process gave up although the disk still calls it their writer, with their leases."""
+
+
 @dataclass(frozen=True)
 class Lease:
     """The right of one process to write a run.
@@ -143,6 +149,25 @@ def is_alive(lease: Lease, now: datetime) -> bool:
     if lease.process_start is not None:
         return _process_start(lease.pid) == lease.process_start
     return _answers(lease.pid)
+
+
+def leave(folder: Path, lease: Lease) -> None:
+    """Note that this process writes a run no more, although the disk refused to keep that."""
+    _left.add(_key(folder, lease))
+
+
+def hold(folder: Path, lease: Lease) -> None:
+    """Note that this process writes a run."""
+    _left.discard(_key(folder, lease))
+
+
+def is_held(folder: Path, lease: Lease, now: datetime) -> bool:
+    """Whether the holder of a run's lease still runs, and has not left the run, as far as this process can know."""
+    return is_alive(lease, now) and _key(folder, lease) not in _left
+
+
+def _key(folder: Path, lease: Lease) -> tuple[Path, Lease]:
+    return folder.resolve(), lease.beaten(_NO_TIME)
 
 
 def if_gone(lease: Lease | None) -> str:

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -104,6 +105,42 @@ def test_a_killed_writer_reads_as_crashed_and_loses_only_what_was_not_flushed(tm
     train(writer, 2, 3)
     writer.finish(RunStatus.COMPLETED, {"step": 3})
     assert (run.status(), train_steps(run)) == (RunStatus.COMPLETED, [1, 2, 3])
+
+
+def test_a_run_that_its_writer_left_is_free_for_this_process_and_a_new_one_of_its_name_is_not(tmp_path: Path) -> None:
+    """Its end could not be written, so that run.json still names this process, which lives."""
+    store, writer = RunStore(tmp_path), claim(tmp_path)
+    writer.leave()
+    assert writer.run.status() is RunStatus.CRASHED
+    with pytest.raises(RunStateError, match="is finished"):
+        writer.flush()
+    again = store.reopen(writer.run)
+    assert again.run.status() is RunStatus.RUNNING
+    again.finish(RunStatus.COMPLETED, {})
+    again.leave()
+    assert again.run.status() is RunStatus.COMPLETED
+    shutil.rmtree(writer.run.path)
+    assert claim(tmp_path).run.path == writer.run.path
+    assert writer.run.status() is RunStatus.RUNNING
+
+
+def test_a_run_is_left_whichever_operation_of_its_last_write_fails(tmp_path: Path) -> None:
+    """Also the last one, after which run.json has a heartbeat that the writer does not know of."""
+
+    def attempt(number: int) -> bool:
+        disk = FailingFileSystem(10_000)
+        writer = RunStore(tmp_path, disk).claim(f"x{number}", spec={"k": 64}, environment={})
+        disk.at = disk.count + number
+        try:
+            writer.flush()
+        except StoreWriteError:
+            assert writer.run.status() is RunStatus.RUNNING
+            writer.leave()
+            assert writer.run.status() is RunStatus.CRASHED
+            return True
+        return False
+
+    assert every(20, attempt) >= 3
 
 
 def test_a_live_run_is_not_taken_over(tmp_path: Path) -> None:

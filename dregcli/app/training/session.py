@@ -17,7 +17,7 @@ from dregcli.app.training.course import Course
 from dregcli.app.training.crew import WARM_UP, Crew
 from dregcli.app.training.evaluations import Evaluations
 from dregcli.app.training.events import CheckpointWritten, Event, Metrics, Progress, Validation
-from dregcli.app.training.heartbeat import Heartbeat
+from dregcli.app.training.heartbeat import heartbeat
 from dregcli.app.training.opening import opening_lines
 from dregcli.app.training.origin import baseline, theta_moved, theta_sha256
 from dregcli.app.training.result import TrainResult
@@ -64,7 +64,7 @@ class Session:
         self._spec = plan.spec
         self._compiled = plan.spec.compile == "on"
         self._crew = Crew(ranks_here())
-        self._evaluations = Evaluations(plan, Heartbeat(listener, writer), self._crew)
+        self._evaluations = Evaluations(plan, listener, self._crew)
         self._writer = writer
         self._listener = listener
         self._trainer = trainer
@@ -103,7 +103,7 @@ class Session:
             stop: ends the run after the current step as soon as a signal is received.
         """
         self._plan.warn(self._listener)
-        with self._failures_kept():
+        with heartbeat(self._writer), self._failures_kept():
             self._writer.log(opening)
             if not self._done:
                 for line in opening_lines(self._plan, self._trainer):
@@ -371,6 +371,7 @@ class Session:
         finally:
             with suppress(RankLost):
                 self._crew.end()
+            self._writer.leave()
 
     def _ended_without_rank(self, lost: RankLost) -> DregError:
         """End the run after the last whole step: a step changes nothing before all ranks have added up its gradients.
@@ -391,11 +392,14 @@ class Session:
         return RankLost(f"{lost.what} {kept}", where=f"{path}, step {self._trainer.step}", hint=hint)
 
     def _fail(self, error: Exception) -> None:
-        # Errors of the store are suppressed, because the user must see the failure itself.
+        failure = {"step": self._trainer.step, "kind": type(error).__name__, "error": str(error)}
+        # Errors of the store are suppressed, because the user must see the failure itself. Each is suppressed on its
+        # own, because the disk may refuse one of these writes and take the others.
         with suppress(DregError, ValueError):
-            failure = {"step": self._trainer.step, "kind": type(error).__name__, "error": str(error)}
             self._writer.add_failure(failure)
+        with suppress(DregError, ValueError):
             self._writer.log(f"failed: {error}")
+        with suppress(DregError, ValueError):
             self._writer.finish(RunStatus.FAILED, self._summary(RunStatus.FAILED))
 
     def _with_way_out(self, error: Diverged) -> Diverged:

@@ -264,12 +264,12 @@ def test_one_that_diverges_ends_no_other_and_is_not_tried_again(tmp_path, monkey
 
 
 def test_a_failure_that_could_not_be_kept_is_one_all_the_same(tmp_path, monkeypatch) -> None:
-    """The run still reads as being written, by this process."""
+    """This process, which lives, does not count as its writer any more."""
     monkeypatch.setattr(session.Session, "_fail", lambda *_: None)
     each_step(monkeypatch, _diverges)
     (found,) = trained(tmp_path, seeds="0", estimator="reparam").runs
     assert found.info
-    assert found.info.status is RunStatus.RUNNING
+    assert found.info.status is RunStatus.CRASHED
     assert found.failure
     assert found.failure.exit_code == Diverged.exit_code
 
