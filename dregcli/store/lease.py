@@ -1,8 +1,10 @@
 """Leases: which process writes a run, whether it still runs, and how exactly one process takes over from a dead one.
 
-A lease names a process: host, boot of that host, process id and the process's start time, because ids are reused. On
-the same host, a dead process is recognised at once. On another host, only the age of the heartbeat shows it: a writer
-there that sleeps longer than five minutes counts as dead, and a dead one counts as running for up to five minutes.
+A lease names a process: host, boot of that host, namespace of process ids, process id and the process's start time,
+because ids are reused. A process of the same host, boot and namespace is in sight of this one: if it is dead, this is
+known at once. Of any other process only the age of the heartbeat tells: a writer there that sleeps longer than five
+minutes counts as dead, and a dead one counts as running for up to five minutes. That is so after a reboot, too,
+because another machine may have this one's name, and for containers of one host, which see their own processes alone.
 
 A heartbeat is compared with the clock of the process that looks, so that this process knows at once whether an old
 heartbeat is old, and never has to watch a store for minutes. The clocks of hosts may therefore differ by two minutes.
@@ -22,7 +24,7 @@ recorded.
 import os
 import socket
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +39,12 @@ HEARTBEAT_LIMIT: Final = timedelta(minutes=5)
 _HOLDER_FILE: Final = "holder.json"
 
 
+_NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
+
+_left: Final = set[tuple[Path, "Lease"]]()
+"""Runs that this process gave up although the disk still calls it their writer, with their leases."""
+
+
 @dataclass(frozen=True)
 class Lease:
     """The right of one process to write a run.
@@ -49,6 +57,7 @@ class Lease:
         process_start: start of the process, in the system's ticks since boot, where the system gives it.
         heartbeat: time of its last write, UTC.
         job: its job of a cluster; None outside of a cluster.
+        pid_namespace: namespace of its process id, where the system gives it; None in leases of earlier versions.
     """
 
     generation: int
@@ -58,12 +67,24 @@ class Lease:
     process_start: int | None
     heartbeat: datetime
     job: Job | None = None
+    pid_namespace: str | None = None
 
     @property
     def holder(self) -> str:
         """The process in words."""
         job = f" in {self.job.kind} {self.job.name}" if self.job else ""
         return f"process {self.pid} on {self.host}{job}"
+
+    @property
+    def is_in_sight(self) -> bool:
+        """Whether this process could see the holder among the processes of its system, if the holder runs."""
+        here = self.host == socket.gethostname() and self.boot_id == _boot_id()
+        return here and self.pid_namespace in (None, _pid_namespace())
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this process is the holder."""
+        return self.is_in_sight and self.pid == os.getpid() and self.process_start in (None, _process_start(self.pid))
 
     def beaten(self, now: datetime) -> "Lease":
         """Return the same lease with a new heartbeat."""
@@ -83,13 +104,14 @@ class Lease:
             "process_start": self.process_start,
             "heartbeat": self.heartbeat.isoformat(),
             "job": self.job.document() if self.job else None,
+            "pid_namespace": self.pid_namespace,
         }
 
     @staticmethod
     def parse(document: dict[str, Any]) -> "Lease":
         """Return the lease in a JSON object; raise KeyError, TypeError or ValueError where it is not valid."""
         boot_id, process_start = document["boot_id"], document["process_start"]
-        job = document.get("job")  # leases of earlier versions have none
+        job, namespace = document.get("job"), document.get("pid_namespace")  # leases of earlier versions have none
         return Lease(
             generation=int(document["generation"]),
             pid=int(document["pid"]),
@@ -98,6 +120,7 @@ class Lease:
             process_start=None if process_start is None else int(process_start),
             heartbeat=parse_time(document["heartbeat"]),
             job=None if job is None else Job.parse(job),
+            pid_namespace=None if namespace is None else str(namespace),
         )
 
 
@@ -113,20 +136,47 @@ def parse_time(text: str) -> datetime:
 def own_lease(generation: int, now: datetime) -> Lease:
     """Return a lease for this process."""
     pid = os.getpid()
-    return Lease(generation, pid, socket.gethostname(), _boot_id(), _process_start(pid), now, own_job())
+    host, start = socket.gethostname(), _process_start(pid)
+    return Lease(generation, pid, host, _boot_id(), start, now, own_job(), _pid_namespace())
 
 
 def is_alive(lease: Lease, now: datetime) -> bool:
     """Whether the holder still runs, as far as this process can know."""
-    if lease.host != socket.gethostname():
+    if not lease.is_in_sight:
         if (job := own_job()) and job.replaces(lease.job):
             return False
         return now - lease.heartbeat <= HEARTBEAT_LIMIT
-    if lease.boot_id != _boot_id():
-        return False
     if lease.process_start is not None:
         return _process_start(lease.pid) == lease.process_start
     return _answers(lease.pid)
+
+
+def leave(folder: Path, lease: Lease) -> None:
+    """Note that this process writes a run no more, although the disk refused to keep that."""
+    _left.add(_key(folder, lease))
+
+
+def hold(folder: Path, lease: Lease) -> None:
+    """Note that this process writes a run."""
+    _left.discard(_key(folder, lease))
+
+
+def is_held(folder: Path, lease: Lease, now: datetime) -> bool:
+    """Whether the holder of a run's lease still runs, and has not left the run, as far as this process can know."""
+    return is_alive(lease, now) and _key(folder, lease) not in _left
+
+
+def _key(folder: Path, lease: Lease) -> tuple[Path, Lease]:
+    return folder.resolve(), lease.beaten(_NO_TIME)
+
+
+def if_gone(lease: Lease | None) -> str:
+    """Return the end of a hint for who waits for a holder: when its run is free if it is gone and not in sight."""
+    if lease is None or lease.is_in_sight:
+        return ""
+    limit = f"{HEARTBEAT_LIMIT.total_seconds() / 60:.0f} minutes"
+    heard = f"{lease.heartbeat.astimezone(UTC):%H:%M:%S} UTC"
+    return f"; if it is gone, as after a reboot, the run is free {limit} after its last sign of life, at {heard}"
 
 
 def newest_lease(folder: Path) -> Lease | None:
@@ -140,6 +190,14 @@ def newest_lease(folder: Path) -> Lease | None:
     if not numbers:
         return None
     return read_lease(leases / _lease_name(max(numbers)))
+
+
+def newest_readable_lease(folder: Path) -> Lease | None:
+    """Return the newest lease like ``newest_lease``; a damaged one does not count."""
+    try:
+        return newest_lease(folder)
+    except StoreCorrupt:
+        return None
 
 
 def read_lease(home: Path) -> Lease:
@@ -173,15 +231,6 @@ def lease_folder(folder: Path, lease: Lease) -> Path:
     return folder / layout.LEASES_FOLDER / _lease_name(lease.generation)
 
 
-def newest_holder(folder: Path) -> str:
-    """Return the newest lease's holder in words, for a message."""
-    try:
-        lease = newest_lease(folder)
-    except StoreCorrupt:
-        lease = None
-    return lease.holder if lease else "another process"
-
-
 def _lease_name(generation: int) -> str:
     return f"{generation:04d}"
 
@@ -190,6 +239,14 @@ def _lease_name(generation: int) -> str:
 def _boot_id() -> str | None:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=1)
+def _pid_namespace() -> str | None:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return None
 

@@ -15,7 +15,7 @@ from dregcli.store.checkpoints import Checkpoint, Which
 from dregcli.store.code import MANIFEST_NAME, CapturedCode, check_manifest
 from dregcli.store.code import read as read_code
 from dregcli.store.hdf5 import Array, Content
-from dregcli.store.lease import is_alive
+from dregcli.store.lease import is_held
 from dregcli.store.records import SYSTEM_CLOCK, Clock, RunInfo, read_info
 from dregcli.store.results import Result, ResultKind
 
@@ -81,7 +81,7 @@ class Run:
         except OSError as error:
             raise documents.corrupt(path, f"The folder cannot be read: {error.strerror or error}") from error
         info = read_info(path)
-        if info.status is RunStatus.RUNNING and not (info.lease and is_alive(info.lease, self.clock.now())):
+        if info.status is RunStatus.RUNNING and not (info.lease and is_held(self.path, info.lease, self.clock.now())):
             return replace(info, status=RunStatus.CRASHED)
         return info
 

@@ -25,9 +25,10 @@ from dregcli.store.code import replace as replace_code
 from dregcli.store.code import write as write_code
 from dregcli.store.lease import (
     Lease,
+    if_gone,
     lease_folder,
-    newest_holder,
     newest_lease,
+    newest_readable_lease,
     own_lease,
     take_lease,
 )
@@ -115,10 +116,23 @@ class RunStore:
             raise
         return RunWriter(run, info)
 
+    def unheld(self, run: Run) -> RunInfo:
+        """Return the state of a run that no process is writing.
+
+        Call it before reading what is to be continued, and give the state to :meth:`reopen`: then nothing that was
+        read is older than what is taken over.
+
+        Raises:
+            RunStateError: the run is being written (the error names the process), or was killed before it had a spec.
+            StoreCorrupt: ``run.json`` or a lease is altered.
+        """
+        return self._unheld(run)[0]
+
     def reopen(
         self,
         run: Run,
         *,
+        since: RunInfo | None = None,
         spec: Mapping[str, Any] | None = None,
         environment: Mapping[str, Any] | None = None,
         code: CapturedCode | None = None,
@@ -127,6 +141,7 @@ class RunStore:
 
         Args:
             run: a crashed, failed or interrupted run; with ``spec`` also a completed one.
+            since: state of the run from before this process read what it continues; None if it has read nothing.
             spec: the spec of a prolonged run, which replaces the stored one (kept in ``rolled-back/``).
             environment: the captured environment of this process, stored beside the first one.
             code: source code of the model; if it is not the stored code, it replaces this (kept in ``rolled-back/``).
@@ -135,21 +150,24 @@ class RunStore:
             The writer; the run is running again. Roll the run back to the checkpoint from which it continues.
 
         Raises:
-            RunStateError: the run is completed, is being written (the error names the process), or was killed before
-                it had a spec.
+            RunStateError: the run is completed, is being written (the error names the process), was continued by
+                another process since ``since``, or was killed before it had a spec.
             StoreCorrupt: ``run.json`` or a lease is altered.
             StoreFormatError: the store has another format.
             StoreWriteError: the disk refuses.
         """
         layout.check_store(self.root)
-        now, taken, info = self.clock.now(), newest_lease(run.path), run.info()
-        _check_free(run, info, info.holder(taken, now), prolong=spec is not None)
-        previous = max(lease.generation for lease in (taken, info.lease) if lease)
+        info, previous = self._unheld(run)
+        if info.status is RunStatus.COMPLETED and spec is None:
+            raise _completed(run)
+        if since is not None and info.lease != since.lease:  # a lease has the time of the last write
+            raise continued_meanwhile(run)
+        now = self.clock.now()
         lease = own_lease(previous + 1, now)
         try:
             take_lease(self.fs, run.path, lease)
         except FileExistsError as error:
-            raise _held(run, newest_holder(run.path)) from error
+            raise _held(run, newest_readable_lease(run.path)) from error
         info = replace(info, status=RunStatus.RUNNING, updated=now, lease=lease)
         try:
             if environment is not None:
@@ -217,6 +235,16 @@ class RunStore:
             for version in versions
         ]
 
+    def _unheld(self, run: Run) -> tuple[RunInfo, int]:
+        """Return the state of a run that no process is writing, and the newest generation of its writers."""
+        taken, info = newest_lease(run.path), run.info()
+        if info.lease is None:
+            what = f"The run {run.label} was killed while it was claimed: there is nothing to resume."
+            raise RunStateError(what, where=str(run.path), hint="start it again: dreg train --help")
+        if holder := info.holder(taken, self.clock.now()):
+            raise _held(run, holder)
+        return info, max(lease.generation for lease in (taken, info.lease) if lease)
+
     def _run(self, path: Path) -> Run:
         return Run(path, self.fs, self.clock)
 
@@ -267,25 +295,23 @@ def _digest_of(code: CapturedCode | None) -> dict[str, tuple[str, ...]]:
     return {} if code is None else {MANIFEST_NAME: (documents.sha256(code.manifest()),)}
 
 
-def _check_free(run: Run, info: RunInfo, holder: Lease | None, *, prolong: bool) -> None:
-    """Refuse a run that cannot be taken over."""
-    if info.lease is None:
-        what = f"The run {run.label} was killed while it was claimed: there is nothing to resume."
-        raise RunStateError(what, where=str(run.path), hint="start it again: dreg train --help")
-    if holder:
-        raise _held(run, holder.holder)
-    if info.status is RunStatus.COMPLETED and not prolong:
-        what = f"The run {run.label} is completed."
-        raise RunStateError(
-            what,
-            where=str(run.path),
-            hint=f"prolong it, with more steps than now: {command('train', '--resume', run.path, '--steps', 'N')}",
-        )
-
-
-def _held(run: Run, holder: str) -> RunStateError:
+def _completed(run: Run) -> RunStateError:
     return RunStateError(
-        f"The run {run.label} is being written by {holder}.",
+        f"The run {run.label} is completed.",
         where=str(run.path),
-        hint="wait for that process, or stop it; then resume again",
+        hint=f"prolong it, with more steps than now: {command('train', '--resume', run.path, '--steps', 'N')}",
+    )
+
+
+def continued_meanwhile(run: Run) -> RunStateError:
+    """Return the error for a run that is not any more as this process has read it."""
+    what = f"Another process continued the run {run.label} in the meantime. This process has changed nothing."
+    return RunStateError(what, where=str(run.path), hint="repeat the command, which continues from the newest state")
+
+
+def _held(run: Run, holder: Lease | None) -> RunStateError:
+    return RunStateError(
+        f"The run {run.label} is being written by {holder.holder if holder else 'another process'}.",
+        where=str(run.path),
+        hint=f"wait for that process, or stop it; then resume again{if_gone(holder)}",
     )

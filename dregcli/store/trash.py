@@ -15,7 +15,7 @@ from dregcli.commands import command
 from dregcli.errors import DregError, RunNotFound, RunStateError, StoreCorrupt
 from dregcli.filesystem import FileSystem, discard, is_temporary, make_folders, move, write_errors
 from dregcli.store import layout
-from dregcli.store.lease import Lease, newest_lease
+from dregcli.store.lease import if_gone, newest_readable_lease
 from dregcli.store.run import Run
 
 TRASH_FOLDER: Final = ".trash"
@@ -47,17 +47,12 @@ def check_not_live(run: Run) -> None:
         RunStateError: a process is writing the run; the error names it.
         StoreCorrupt: ``run.json`` is altered, so the writer is unknown.
     """
-    taken = _newest_lease(run)
+    taken = newest_readable_lease(run.path)  # if it is damaged, run.json decides
     if holder := run.info().holder(taken, run.clock.now()):
         what = f"The run {run.label} is being written by {holder.holder}."
-        raise RunStateError(what, where=str(run.path), hint="stop that process first: Ctrl-C keeps a checkpoint")
-
-
-def _newest_lease(run: Run) -> Lease | None:
-    try:
-        return newest_lease(run.path)
-    except StoreCorrupt:
-        return None  # a damaged lease does not count; run.json decides
+        raise RunStateError(
+            what, where=str(run.path), hint=f"stop that process first: Ctrl-C keeps a checkpoint{if_gone(holder)}"
+        )
 
 
 def remove(fs: FileSystem, run: Run) -> Path:

@@ -1,5 +1,6 @@
 """Writes one run, from the one process that holds its lease."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from dregcli.filesystem import write_aside, write_errors
 from dregcli.names import RunStatus
 from dregcli.redaction import redacted, redacted_values
 from dregcli.store import checkpoints, layout, log, metrics, rollback
+from dregcli.store.lease import hold, leave
 from dregcli.store.records import RunInfo, read_info, write_info
 from dregcli.store.run import Run
 
@@ -26,7 +28,7 @@ class RunWriter:
 
     Every method that writes to the disk raises StoreWriteError when the disk refuses; the earlier state is then
     undamaged, and the method may be called again. After another process took the run over, the methods raise
-    RunStateError.
+    RunStateError. One thread writes; another one may call ``beat`` at the same time.
 
     Args:
         run: the run.
@@ -41,6 +43,9 @@ class RunWriter:
         self._part = 1
         self._flushed = run.clock.monotonic()
         self._finished = False
+        self._lock = threading.Lock()
+        if info.lease:
+            hold(run.path, info.lease)
 
     def append(self, split: str, row: Mapping[str, float]) -> None:
         """Add a row to the metrics of a split; it stays in memory until the next flush.
@@ -75,6 +80,12 @@ class RunWriter:
             self._part += 1
         self._write_info(replace(self._info, last=dict(self._last)))
         self._flushed = self.run.clock.monotonic()
+
+    def beat(self) -> None:
+        """Refresh the heartbeat alone, from any thread."""
+        with self._lock:
+            self._check_held()
+            self._write_now(self._info)
 
     def flush_due(self) -> bool:
         """Whether the last flush was 30 seconds ago or more."""
@@ -177,11 +188,21 @@ class RunWriter:
         self._write_info(replace(self._info, status=status, summary=dict(summary), log=sealed))
         self._finished = True
 
+    def leave(self) -> None:
+        """Write nothing more. A run whose end could not be written counts as crashed, for this process too."""
+        if not self._finished and self._info.lease:
+            leave(self.run.path, self._info.lease)
+        self._finished = True
+
     @property
     def _generation(self) -> int:
         return self._info.lease.generation if self._info.lease else 0
 
     def _write_info(self, info: RunInfo) -> None:
+        with self._lock:  # otherwise a beat could put an older state in the place of this one
+            self._write_now(info)
+
+    def _write_now(self, info: RunInfo) -> None:
         now = self.run.clock.now()
         info = replace(info, updated=now, lease=info.lease.beaten(now) if info.lease else None)
         write_aside(self.run.fs, self.run.path / layout.RUN_FILE, write_info(info))

@@ -11,6 +11,7 @@ comes to what it comes to without a fault. After a kill the same holds for the n
 import copy
 import errno
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -250,6 +251,9 @@ def _kept(before: dict[str, Any], now: dict[str, Any]) -> bool:
     return True
 
 
+_LOCK = type(threading.Lock())
+
+
 class _Prepared:
     """What an act is done to, made once: its folder is copied back, and what is in memory copied, for each fault.
 
@@ -270,8 +274,11 @@ class _Prepared:
             self._root.rename(self._done / str(len(list(self._done.iterdir()))))
         if self._kept.exists():
             shutil.copytree(self._kept, self._root)
-        # In one call: the store and what was made with it share their disk.
-        store, subject = copy.deepcopy((self._store, self._subject))
+        # In one call: the store and what was made with it share their disk. A writer's lock cannot be copied.
+        locks = {
+            id(each): each for each in getattr(self._subject, "__dict__", {}).values() if isinstance(each, _LOCK)
+        }
+        store, subject = copy.deepcopy((self._store, self._subject), locks)
         return store, store.fs, subject
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from dregcli.errors import RunStateError, StoreCorrupt, StoreWriteError
 from dregcli.filesystem import LOCAL
 from dregcli.names import RunStatus
 from dregcli.store import documents
-from dregcli.store.lease import is_alive, own_lease, take_lease
+from dregcli.store.lease import Lease, if_gone, is_alive, own_lease, take_lease
 from dregcli.store.records import read_info, write_info
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
@@ -43,11 +44,6 @@ def test_a_process_id_that_was_reused_is_not_the_holder() -> None:
     assert not is_alive(replace(lease, process_start=lease.process_start - 1), NOW)
 
 
-@needs_proc
-def test_another_boot_of_this_host_means_dead() -> None:
-    assert not is_alive(replace(own_lease(1, NOW), boot_id="another"), NOW)
-
-
 def test_without_start_times_the_process_id_decides() -> None:
     lease = replace(own_lease(1, NOW), process_start=None)
     assert is_alive(lease, NOW)
@@ -56,10 +52,31 @@ def test_without_start_times_the_process_id_decides() -> None:
     assert not is_alive(replace(lease, pid=done.pid), NOW)
 
 
+@needs_proc
+@pytest.mark.parametrize(
+    "out_of_sight", [{"host": "elsewhere"}, {"boot_id": "another"}, {"pid_namespace": "pid:[1]"}]
+)
 @pytest.mark.parametrize(("age", "alive"), [(-3600, True), (0, True), (300, True), (301, False)])
-def test_of_another_host_only_the_heartbeat_tells(age: int, alive: bool) -> None:
-    lease = replace(own_lease(1, NOW - timedelta(seconds=age)), host="elsewhere")
-    assert is_alive(lease, NOW) is alive
+def test_of_a_process_out_of_sight_only_the_heartbeat_tells(age: int, alive: bool, out_of_sight) -> None:
+    """On another host; on a machine with this one's name, or before a reboot; in another container of this host.
+
+    Its process id here may be anybody's, also this process's, and may be nobody's though it lives.
+    """
+    beat = own_lease(1, NOW - timedelta(seconds=age))
+    for lease in (beat, replace(beat, process_start=1)):
+        there = replace(lease, **out_of_sight)
+        assert (is_alive(there, NOW), there.is_own) == (alive, False)
+        assert "the run is free 5 minutes after its last sign of life, at " in if_gone(there)
+    assert (beat.is_own, replace(beat, process_start=1).is_own, if_gone(beat)) == (True, False, "")
+
+
+def test_a_lease_of_an_earlier_version_has_no_namespace() -> None:
+    lease = own_lease(1, NOW)
+    assert Lease.parse(lease.document()) == lease
+    document = lease.document()
+    del document["pid_namespace"]
+    old = Lease.parse(document)
+    assert (old.pid_namespace, old.is_in_sight, old.is_own) == (None, True, True)
 
 
 @needs_proc
@@ -88,6 +105,42 @@ def test_a_killed_writer_reads_as_crashed_and_loses_only_what_was_not_flushed(tm
     train(writer, 2, 3)
     writer.finish(RunStatus.COMPLETED, {"step": 3})
     assert (run.status(), train_steps(run)) == (RunStatus.COMPLETED, [1, 2, 3])
+
+
+def test_a_run_that_its_writer_left_is_free_for_this_process_and_a_new_one_of_its_name_is_not(tmp_path: Path) -> None:
+    """Its end could not be written, so that run.json still names this process, which lives."""
+    store, writer = RunStore(tmp_path), claim(tmp_path)
+    writer.leave()
+    assert writer.run.status() is RunStatus.CRASHED
+    with pytest.raises(RunStateError, match="is finished"):
+        writer.flush()
+    again = store.reopen(writer.run)
+    assert again.run.status() is RunStatus.RUNNING
+    again.finish(RunStatus.COMPLETED, {})
+    again.leave()
+    assert again.run.status() is RunStatus.COMPLETED
+    shutil.rmtree(writer.run.path)
+    assert claim(tmp_path).run.path == writer.run.path
+    assert writer.run.status() is RunStatus.RUNNING
+
+
+def test_a_run_is_left_whichever_operation_of_its_last_write_fails(tmp_path: Path) -> None:
+    """Also the last one, after which run.json has a heartbeat that the writer does not know of."""
+
+    def attempt(number: int) -> bool:
+        disk = FailingFileSystem(10_000)
+        writer = RunStore(tmp_path, disk).claim(f"x{number}", spec={"k": 64}, environment={})
+        disk.at = disk.count + number
+        try:
+            writer.flush()
+        except StoreWriteError:
+            assert writer.run.status() is RunStatus.RUNNING
+            writer.leave()
+            assert writer.run.status() is RunStatus.CRASHED
+            return True
+        return False
+
+    assert every(20, attempt) >= 3
 
 
 def test_a_live_run_is_not_taken_over(tmp_path: Path) -> None:
@@ -224,7 +277,7 @@ def test_a_clock_that_jumps_back_harms_nothing(tmp_path: Path) -> None:
 @needs_proc
 def test_a_resumer_killed_before_it_wrote_run_json_holds_nothing(tmp_path: Path) -> None:
     run = killed_run(tmp_path)
-    dead = replace(own_lease(2, datetime.now(UTC)), boot_id="another")
+    dead = replace(own_lease(2, datetime.now(UTC)), process_start=1)
     take_lease(LOCAL, run.path, dead)
     RunStore(tmp_path).reopen(run)
     info = run.info()
@@ -262,10 +315,10 @@ def test_a_kill_or_a_full_disk_at_any_operation_of_a_reopen_loses_nothing(tmp_pa
         except (StoreWriteError, Killed):
             # As the next process sees it, when this one is gone.
             if run.info().status is RunStatus.RUNNING:
-                rewrite_lease(run, boot_id="another")
+                rewrite_lease(run, process_start=1)
             for folder in (run.path / "leases").glob("[0-9]*"):
                 holder = documents.unseal(folder / "holder.json")
-                (folder / "holder.json").write_bytes(documents.seal({**holder, "boot_id": "another"}))
+                (folder / "holder.json").write_bytes(documents.seal({**holder, "process_start": 1}))
             assert run.status() is RunStatus.CRASHED
             assert set(run.spec()) in ({"k"}, {"steps"})
             assert train_steps(run) == [1]
@@ -273,10 +326,10 @@ def test_a_kill_or_a_full_disk_at_any_operation_of_a_reopen_loses_nothing(tmp_pa
         return False
 
     assert every(60, lambda number: attempt(number, FailingFileSystem(number))) > 15
-    rewrite_lease(run, boot_id="another")
+    rewrite_lease(run, process_start=1)
     (run.path / "parts" / ".torn.tmp").write_bytes(b"torn")
     assert every(60, lambda number: attempt(number + 100, KillingFileSystem(number))) > 15
-    rewrite_lease(run, boot_id="another")
+    rewrite_lease(run, process_start=1)
     RunStore(tmp_path).reopen(run)
     assert not list((run.path / "parts").glob("*.tmp"))
     assert len(list(run.path.glob("rolled-back/*-spec/spec.json"))) > 2

@@ -1,6 +1,7 @@
 """Leases of hosts that share a disk: a living writer keeps its run, and a dead one's is taken over in time."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -160,6 +161,16 @@ def test_a_job_that_is_started_again_elsewhere_goes_on_at_once(tmp_path, monkeyp
     two.look()
     with two.other.here(), pytest.raises(RunStateError, match="taken over"):
         writer.flush()
+
+
+def test_a_job_that_is_started_again_on_its_host_goes_on_at_once_in_another_container_too(monkeypatch) -> None:
+    now = FakeClock().time
+    for changes in ({"boot_id": "another"}, {"pid_namespace": "pid:[1]"}):
+        _in_job(monkeypatch, FIRST)
+        there = replace(lease.own_lease(1, now), **changes)
+        assert lease.is_alive(there, now)
+        _in_job(monkeypatch, {**FIRST, "SLURM_RESTART_COUNT": "1"})
+        assert not lease.is_alive(there, now)
 
 
 def test_a_lease_of_an_earlier_version_has_no_job(monkeypatch) -> None:

@@ -4,8 +4,6 @@ Completed runs are skipped, and interrupted runs continue. Processes that run th
 when the whole study is complete.
 """
 
-import os
-import socket
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
@@ -18,6 +16,7 @@ from dregcli.app.common.interrupts import StopRequest, stop_requests
 from dregcli.app.common.listener import ListenerOfMany
 from dregcli.app.reporting.report import make_report
 from dregcli.app.studies.claiming import being_made
+from dregcli.app.studies.kept import other_settings, untracked
 from dregcli.app.studies.listening import RunListener, StudyListener
 from dregcli.app.studies.outcome import GO_ON, Failure, StudyResult, StudyRun
 from dregcli.app.studies.pace import Pace, Present
@@ -29,9 +28,7 @@ from dregcli.app.training.evaluations import SPLITS
 from dregcli.commands import command, remembered_folders
 from dregcli.errors import DregError, Interrupted, RunStateError
 from dregcli.names import Split
-from dregcli.specs.resolve import flag
-from dregcli.specs.run import RunSpec, as_json, spelt_out
-from dregcli.store.run import Run
+from dregcli.specs.run import RunSpec
 from dregcli.store.runs import RunStore
 from dregcli.wording import counted, duration, some_of
 
@@ -48,9 +45,6 @@ class CarryOut(Protocol):
 
 POLL_SECONDS: Final = 2.0
 """Time between two looks at runs that other processes train."""
-
-_SHOWN: Final = ("log_every", "eval_every", "final_eval")
-"""Settings of ``NO_EFFECT`` that a report shows: a run that was done before keeps its own values."""
 
 
 def run_study(
@@ -329,18 +323,17 @@ class _Study:
                 self._listener.warn(f"{label}: skipped: {failure}")
             case _:
                 when = "by another process" if shared else "before"
-                others = _otherwise(combination.spec, found.run)
-                self._listener.note(f"{label}: done {when}, {found.run.path}{others}")
+                others = other_settings(combination.spec, found.run.spec())
+                words = f", with {others}" if others else ""
+                self._listener.note(f"{label}: done {when}, {found.run.path}{words}")
                 self._warn_untracked(label, combination, found)
                 self._warn_unbounded(label, combination, found)
         return StudyRun(combination.spec, found.run, None, skipped=True, failure=failure, shared=shared)
 
     def _warn_untracked(self, label: str, combination: Combination, found: Repeat) -> None:
         """Warn if a run lacks tracked estimators; it still counts as done: tracking does not change training."""
-        tracked = found.run.spec().get("track_estimators", [])
-        if missing := [word for word in combination.spec.track_estimators if word not in tracked]:
-            words = ", ".join(missing)
-            self._listener.warn(f"{label}: the run was trained without tracking {words}; it is not trained again")
+        if missing := untracked(combination.spec, found.run.spec()):
+            self._listener.warn(f"{label}: the run was trained without tracking {missing}; it is not trained again")
 
     def _warn_unbounded(self, label: str, combination: Combination, found: Repeat) -> None:
         """Warn if a run lacks final bounds that the study asks for: they do not change training either."""
@@ -351,13 +344,6 @@ class _Study:
             self._listener.warn(f"{label}: the run has no final bounds of {', '.join(missing)}; {how}")
 
 
-def _otherwise(spec: RunSpec, run: Run) -> str:
-    """Say in which settings without an effect on its numbers a run differs from the request; empty if in none."""
-    asked, kept = spelt_out(as_json(spec)), spelt_out(run.spec())
-    others = [f"--{flag(name)} {kept[name]}" for name in _SHOWN if kept.get(name) != asked.get(name)]
-    return f", with {', '.join(others)}" if others else ""
-
-
 def _kind(combination: Combination) -> str:
     """Return the experiment of a run: runs that differ only in their seed take about the same time."""
     return key_of(combination.spec)[0]
@@ -366,8 +352,7 @@ def _kind(combination: Combination) -> str:
 def _is_held(found: Repeat) -> bool:
     """Whether another process is writing a run; this process does not wait for itself."""
     lease = found.info.lease
-    ours = lease is not None and (lease.pid, lease.host) == (os.getpid(), socket.gethostname())
-    return found.standing is Standing.RUNNING and not ours
+    return found.standing is Standing.RUNNING and not (lease and lease.is_own)
 
 
 def _failed_before(found: Repeat, spec: RunSpec) -> Failure:

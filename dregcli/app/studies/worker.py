@@ -16,6 +16,7 @@ from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.run_data import RunData
 from dregcli.app.studies.claiming import Held, find_or_claim
+from dregcli.app.studies.kept import as_it_began
 from dregcli.app.studies.outcome import Failure
 from dregcli.app.studies.repeats import Repeat, Standing, key_of
 from dregcli.app.training import train
@@ -179,4 +180,6 @@ def _work(
     if found.standing is not Standing.CUT:
         return found
     plan = resume_plan(found.run, order.free, order.data_dir, code=order.code)
+    if own := as_it_began(order.spec, as_json(plan.spec)):
+        listener.warn(f"{found.run.path} continues as it began: {own}")
     return partial(train.resume, found.run, plan, store=store, argv=argv, listener=listener)

@@ -36,10 +36,6 @@ take."""
 _FINAL: Final = "final bounds"
 
 
-def _no_stop() -> None:
-    """Continue."""
-
-
 class Evaluations:
     """The evaluations of one run.
 
@@ -59,19 +55,20 @@ class Evaluations:
         self._validation: tuple[int, SplitBounds] | None = None
         self._announced = False
 
-    def validate(self, model: Model, step: int, *, last: bool = False) -> SplitBounds:
+    def validate(self, model: Model, step: int, between: Callable[[], None], *, last: bool = False) -> SplitBounds:
         """Return the bounds on the validation split, and keep them for ``final`` at the same step.
 
         Args:
             model: the model.
             step: step of the model.
+            between: called after each batch; an error that it raises ends the evaluation.
             last: whether ``final`` is called next, so that this is the beginning of the final bounds.
         """
         splits = SPLITS[self._spec.final_eval]
         if last and Split.VALID in splits:
-            self._announce(_FINAL, model, {split: self._count(split) for split in splits}, _no_stop)
+            self._announce(_FINAL, model, {split: self._count(split) for split in splits}, between)
             self._announced = True
-        bounds = self._bounds(model, Split.VALID, self._listener, _no_stop)
+        bounds = self._bounds(model, Split.VALID, self._listener, between)
         self._validation = (step, bounds)
         return bounds
 

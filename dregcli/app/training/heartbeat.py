@@ -1,48 +1,40 @@
-"""Keep the run's heartbeat fresh during work without steps, such as an evaluation."""
+"""Keep the heartbeat of a run fresh, whatever its process is at: a step, an evaluation, a compilation."""
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from typing import Final
 
-from dregcli.app.common.listener import Listener
-from dregcli.store.writer import RunWriter
+from dregcli.errors import RunStateError, StoreWriteError
+from dregcli.store.writer import FLUSH_SECONDS, RunWriter
+
+_SECONDS: Final = FLUSH_SECONDS
+"""Time between two beats."""
 
 
-class Heartbeat:
-    """A listener that passes everything to another one, and flushes the writer when a flush is due.
+@contextmanager
+def heartbeat(writer: RunWriter) -> Generator[None]:
+    """Refresh the heartbeat of a run in a thread of its own until the block ends.
 
-    A reader on another host knows only the heartbeat. Without the flush, it would take a run in a long evaluation for
-    dead.
+    A process that cannot see this one, such as one on another host, knows only the heartbeat. Without the thread it
+    would take over a run whose process is at one batch, or compiles, for longer than the heartbeat's limit.
 
     Args:
-        listener: receives all messages.
-        writer: writer of the running run.
+        writer: writer of the run.
     """
+    ended = threading.Event()
 
-    def __init__(self, listener: Listener, writer: RunWriter) -> None:
-        self._listener = listener
-        self._writer = writer
+    def beat() -> None:
+        # If another process has taken the run over, the next write in the block says so.
+        with suppress(RunStateError):
+            while not ended.wait(_SECONDS):
+                with suppress(StoreWriteError):
+                    writer.beat()
 
-    def note(self, message: str) -> None:
-        """See ``Listener``."""
-        self._listener.note(message)
-
-    def warn(self, message: str) -> None:
-        """See ``Listener``."""
-        self._listener.warn(message)
-
-    def begin(self, task: str, total: int | None, unit: str, *, done: int = 0) -> None:
-        """See ``Listener``."""
-        self._listener.begin(task, total, unit, done=done)
-
-    def update(self, done: int, values: Mapping[str, float] | None = None) -> None:
-        """See ``Listener``; also flush if a flush is due."""
-        self._listener.update(done, values)
-        if self._writer.flush_due():
-            self._writer.flush()
-
-    def expect(self, seconds: float) -> None:
-        """See ``Listener``."""
-        self._listener.expect(seconds)
-
-    def end(self) -> None:
-        """See ``Listener``."""
-        self._listener.end()
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -29,7 +29,7 @@ from dregcli.specs.resolve import flag, setting_faults, spec_faults
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 
-FREE = (*ROUNDING_ONLY, "device", "keep_last", "capture", "final_eval")
+FREE = (*ROUNDING_ONLY, "device", "checkpoint_every", "keep_last", "capture", "final_eval")
 """Options that a resumed run may change, beside its steps."""
 
 

@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from dregcli.app.common.interrupts import StopRequest, stop_requests
 from dregcli.app.common.listener import Listener
@@ -17,7 +17,7 @@ from dregcli.app.training.course import Course
 from dregcli.app.training.crew import WARM_UP, Crew
 from dregcli.app.training.evaluations import Evaluations
 from dregcli.app.training.events import CheckpointWritten, Event, Metrics, Progress, Validation
-from dregcli.app.training.heartbeat import Heartbeat
+from dregcli.app.training.heartbeat import heartbeat
 from dregcli.app.training.opening import opening_lines
 from dregcli.app.training.origin import baseline, theta_moved, theta_sha256
 from dregcli.app.training.result import TrainResult
@@ -42,6 +42,10 @@ def _every(period: int, step: int) -> bool:
     return period > 0 and step % period == 0
 
 
+class _Abandoned(Exception):
+    """An evaluation was left where it was, because a signal came."""
+
+
 class Session:
     """Training of one run until its end or a signal.
 
@@ -60,7 +64,7 @@ class Session:
         self._spec = plan.spec
         self._compiled = plan.spec.compile == "on"
         self._crew = Crew(ranks_here())
-        self._evaluations = Evaluations(plan, Heartbeat(listener, writer), self._crew)
+        self._evaluations = Evaluations(plan, listener, self._crew)
         self._writer = writer
         self._listener = listener
         self._trainer = trainer
@@ -99,7 +103,7 @@ class Session:
             stop: ends the run after the current step as soon as a signal is received.
         """
         self._plan.warn(self._listener)
-        with self._failures_kept():
+        with heartbeat(self._writer), self._failures_kept():
             self._writer.log(opening)
             if not self._done:
                 for line in opening_lines(self._plan, self._trainer):
@@ -124,7 +128,8 @@ class Session:
         """Measure the parent's bounds before the first step of the run."""
         if self._parent is not None:
             what = "bounds before training"
-            bounds = self._evaluations.final(self._parent, lambda: self._stop_if_asked(stop), what=what)
+            with self._stopping(stop) as between:
+                bounds = self._evaluations.final(self._parent, between, what=what)
             self._course.baseline = baseline(self._parent, bounds)
             self._parent = None
 
@@ -143,6 +148,8 @@ class Session:
     def _run_steps(self, stop: StopRequest) -> Iterator[Event]:
         spec, trainer, listener = self._spec, self._trainer, self._listener
         listener.begin("train", spec.steps, "steps", done=trainer.step)
+        if self._saved_step:
+            yield from self._complete_step(stop)
         shown = time.monotonic()
         while not self._done:
             before = time.perf_counter()
@@ -150,7 +157,7 @@ class Session:
             step = trainer.step
             last = step == spec.steps
             logs = last or step % spec.log_every == 0
-            evaluates = self._evaluates_at_end if last else _every(spec.eval_every, step)
+            evaluates = self._evaluates_after(step)
             saves = last or _every(spec.checkpoint_every, step) or stop.received is not None
             if logs or evaluates or saves:
                 # Wait for the GPU, so that the time of the steps does not count for the work after them.
@@ -159,7 +166,7 @@ class Session:
             happened: list[Event] = []
             if logs:
                 happened.append(self._log_window())
-            validation = self._evaluate_valid(last=last) if evaluates else None
+            validation = self._evaluate_valid(stop) if evaluates else None
             is_best = validation is not None and validation.is_best
             if validation:
                 happened.append(validation)
@@ -179,8 +186,6 @@ class Session:
                 happened.append(Progress(step, spec.steps, self._course.rate or 0.0))
             # Only here, where a step and all that follows it is whole, can the run be left.
             yield from happened
-        if not self._course.steps:
-            self._complete_last_step()
         listener.end()
 
     @property
@@ -193,21 +198,31 @@ class Session:
         """Whether no further step is taken."""
         return self._trainer.step >= self._spec.steps or self._stops_early
 
-    @property
-    def _evaluates_at_end(self) -> bool:
-        """Whether the model is evaluated on validation after the last step."""
-        return self._spec.eval_every > 0 or self._spec.final_eval is FinalEval.ALL
+    def _evaluates_after(self, step: int) -> bool:
+        """Whether the model is evaluated on validation after a step."""
+        spec = self._spec
+        if step == spec.steps:
+            return spec.eval_every > 0 or spec.final_eval is FinalEval.ALL
+        return _every(spec.eval_every, step)
 
-    def _complete_last_step(self) -> None:
-        """Write what a resumed run without further steps lacks; a run that the user ends early may lack rows."""
-        if self._trainer.window.count:
-            self._log_window()
-        step = self._trainer.step
-        evaluated = step in self._writer.run.metrics(Split.VALID).get("step", ())
-        is_best = self._evaluates_at_end and not evaluated and self._evaluate_valid(last=True).is_best
-        # The last checkpoint was there already, and a kill may have come before older ones were removed.
+    def _complete_step(self, stop: StopRequest) -> list[Event]:
+        """Do what the step that a resumed run continues from still lacks.
+
+        A signal ends a run without the validation of its step, and a run that the user ends early lacks its last row.
+        """
+        step, happened = self._trainer.step, list[Event]()
+        if self._evaluates_after(step) and not self._has_row(Split.VALID, step):
+            happened.append(self._evaluate_valid(stop))
+        if self._done and self._trainer.window.count and not self._has_row(Split.TRAIN, step):
+            happened.append(self._log_window())
+        # The checkpoint is there already, but a kill may have come before it was marked as the best one, or before
+        # older ones were removed.
         self._saved_step = None
-        self._checkpoint(is_best=is_best)
+        self._checkpoint(is_best=self._course.best is not None and self._course.best[0] == step)
+        return happened
+
+    def _has_row(self, split: Split, step: int) -> bool:
+        return step in self._writer.run.metrics(split).get("step", ())
 
     def _log_window(self) -> Metrics:
         means = self._trainer.row()
@@ -217,11 +232,12 @@ class Session:
         self._listener.update(self._trainer.step, {"bound": means["bound"], **rate})
         return Metrics(self._trainer.step, row)
 
-    def _evaluate_valid(self, *, last: bool) -> Validation:
-        """Evaluate on the validation split."""
+    def _evaluate_valid(self, stop: StopRequest) -> Validation:
+        """Evaluate on the validation split; after a signal the run ends, and the resumed run validates."""
         step = self._trainer.step
-        with self._trainer.trained.evaluated():
-            bounds = self._evaluations.validate(self._trainer.model, step, last=last)
+        with self._stopping(stop) as between, self._trainer.trained.evaluated():
+            last = step == self._spec.steps
+            bounds = self._evaluations.validate(self._trainer.model, step, between, last=last)
         row = bounds.row()
         self._writer.append(Split.VALID, {"step": float(step), **row})
         if not math.isfinite(bounds.value):
@@ -230,10 +246,23 @@ class Session:
         is_best = self._course.validated(step, bounds.value)
         return Validation(step, bounds.value, row["stderr"], is_best)
 
-    def _stop_if_asked(self, stop: StopRequest) -> None:
-        # A resume measures all bounds again, from the checkpoint of the last step.
-        if stop.received is not None:
-            self._stop(stop)
+    @contextmanager
+    def _stopping(self, stop: StopRequest) -> Generator[Callable[[], None]]:
+        """Return what an evaluation calls after each batch; a signal ends the evaluation there, and the run.
+
+        A resumed run evaluates again, from the checkpoint of this step. This checkpoint is written after the block,
+        when the model has the weights in training again.
+        """
+
+        def between() -> None:
+            if stop.received is not None:
+                raise _Abandoned
+
+        with suppress(_Abandoned):
+            between()
+            yield between
+            return
+        self._stop(stop)
 
     def _final_bounds(self, stop: StopRequest) -> list[SplitBounds]:
         """Return the bounds after the last step, or those of the best checkpoint if the run has patience."""
@@ -244,11 +273,12 @@ class Session:
         if step != trainer.step:
             self._listener.note(f"the final bounds are those of the best checkpoint, step {step:,} (--patience)")
         with (
+            self._stopping(stop) as between,
             trainer.trained.holding(self._writer.run.load_checkpoint(step).model)
             if step != trainer.step
-            else trainer.trained.evaluated()
+            else trainer.trained.evaluated(),
         ):
-            return self._evaluations.final(trainer.model, lambda: self._stop_if_asked(stop), step=step)
+            return self._evaluations.final(trainer.model, between, step=step)
 
     @property
     def _final_step(self) -> int:
@@ -288,7 +318,7 @@ class Session:
             raise theta_moved(before, now, f"{self._writer.run.path}, step {self._trainer.step}")
         return now
 
-    def _stop(self, stop: StopRequest) -> None:
+    def _stop(self, stop: StopRequest) -> NoReturn:
         """End the run after a signal."""
         started = self._end_early()
         # A launcher that sees a rank end sends SIGTERM to all others.
@@ -341,6 +371,7 @@ class Session:
         finally:
             with suppress(RankLost):
                 self._crew.end()
+            self._writer.leave()
 
     def _ended_without_rank(self, lost: RankLost) -> DregError:
         """End the run after the last whole step: a step changes nothing before all ranks have added up its gradients.
@@ -361,11 +392,14 @@ class Session:
         return RankLost(f"{lost.what} {kept}", where=f"{path}, step {self._trainer.step}", hint=hint)
 
     def _fail(self, error: Exception) -> None:
-        # Errors of the store are suppressed, because the user must see the failure itself.
+        failure = {"step": self._trainer.step, "kind": type(error).__name__, "error": str(error)}
+        # Errors of the store are suppressed, because the user must see the failure itself. Each is suppressed on its
+        # own, because the disk may refuse one of these writes and take the others.
         with suppress(DregError, ValueError):
-            failure = {"step": self._trainer.step, "kind": type(error).__name__, "error": str(error)}
             self._writer.add_failure(failure)
+        with suppress(DregError, ValueError):
             self._writer.log(f"failed: {error}")
+        with suppress(DregError, ValueError):
             self._writer.finish(RunStatus.FAILED, self._summary(RunStatus.FAILED))
 
     def _with_way_out(self, error: Diverged) -> Diverged:

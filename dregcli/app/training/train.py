@@ -10,6 +10,7 @@ from dregcli.app.common.out_of_memory import memory_explained
 from dregcli.app.common.ranks import ranks_here
 from dregcli.app.loading.build import build_trainer
 from dregcli.app.loading.restore import load_trainer
+from dregcli.app.loading.stored import spec_of
 from dregcli.app.models.captured import captured
 from dregcli.app.planning.optimising import ending_changes
 from dregcli.app.planning.plan import Plan
@@ -32,7 +33,7 @@ from dregcli.store.capture import capture_environment
 from dregcli.store.checkpoints import Checkpoint
 from dregcli.store.claims import Claim
 from dregcli.store.run import Run
-from dregcli.store.runs import RunStore
+from dregcli.store.runs import RunStore, continued_meanwhile
 
 __all__ = ["TrainResult", "built", "claim", "environment_now", "resume", "start"]
 
@@ -102,8 +103,8 @@ def resume(
         end: whether to end the run at its checkpoint.
 
     Raises:
-        RunStateError: the run is alive or completed, or is to end before its first checkpoint, or where the
-            steps until then depend on the number that was planned.
+        RunStateError: the run is alive or completed; another process continued it meanwhile; or it is to end before
+            its first checkpoint, or where the steps until then depend on the number that was planned.
         CheckpointCorrupt: no checkpoint is whole.
         StoreFormatError: the plan has other code of the model, whose tensors are not those of the checkpoint.
         Other errors: see ``start``.
@@ -117,11 +118,13 @@ def resumed(
 ) -> tuple[Session, str]:
     """Take a run over like ``resume``; return the session that trains it, and the next line of its log."""
     prepare_process()
-    checkpoint = run.load_checkpoint("last") if run.checkpoints() else None
+    since, before_spec = store.unheld(run), run.spec()
     planned = plan.spec.steps
+    if spec_of(run).steps > planned:
+        raise continued_meanwhile(run)
+    checkpoint = run.load_checkpoint("last") if run.checkpoints() else None
     if end:
         plan = replace(plan, spec=plan.spec.model_copy(update={"steps": _step_to_end_at(run, plan.spec, checkpoint)}))
-    before_spec = run.spec()
     is_other = _is_other_code(before_spec, plan.spec)
     if is_other and checkpoint is not None:
         before = (*plan.spec.model_before, f"{before_spec['model_digest']}@{checkpoint.step}")
@@ -141,7 +144,9 @@ def resumed(
         load_trainer(trainer, checkpoint, run)
     environment = environment_now(plan.spec, argv)
     code = captured(plan.code)
-    writer = store.reopen(run, spec=spec if spec != before_spec else None, environment=environment, code=code)
+    writer = store.reopen(
+        run, since=since, spec=spec if spec != before_spec else None, environment=environment, code=code
+    )
     step = checkpoint.step if checkpoint else 0
     if is_other and code is not None:
         digests = f"SHA-256 {str(plan.spec.model_digest)[:16]}, before {before_spec['model_digest'][:16]}"

@@ -231,7 +231,7 @@ def test_who_was_taken_for_dead_and_lives_makes_no_second_run(hosts: Hosts) -> N
 def die(monkeypatch: pytest.MonkeyPatch) -> None:
     """Claims of this process count from now on as those of a process of this host that is gone."""
     own = claims.own_lease
-    monkeypatch.setattr(claims, "own_lease", lambda *of: replace(own(*of), process_start=1, boot_id="another"))
+    monkeypatch.setattr(claims, "own_lease", lambda *of: replace(own(*of), process_start=1))
 
 
 def test_a_claim_of_a_dead_process_of_this_host_is_free_at_once(tmp_path: Path, monkeypatch) -> None:

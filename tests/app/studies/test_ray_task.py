@@ -1,8 +1,10 @@
 """The task of a run in a Ray cluster, and the box for what it says."""
 
 import json
+import os
 import signal
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +16,9 @@ from dregcli.app.studies.messages import Gone
 from dregcli.app.studies.ray import cluster, task
 from dregcli.app.studies.ray.task import Box
 from dregcli.specs.run import RunSpec
+from dregcli.store import trash
 from dregcli.store.job import Job, JobKind, own_job
+from dregcli.store.runs import RunStore
 
 ORDER = {"label": "run 1 of 1"}
 
@@ -119,6 +123,20 @@ def test_a_job_of_dreg_comes_before_one_of_slurm_around_it() -> None:
     assert not job.replaces(Job("abc", None, 1, "another study", JobKind.RAY))
     assert not job.replaces(Job("abc", None, 1, "a study"))
     assert Job.parse(json.loads(json.dumps(job.document()))) == job
+
+
+def test_garbage_collection_leaves_the_mark_of_a_study_that_runs_for_hours(tmp_path) -> None:
+    """A node that gets a run then must still see it; the store is as before when the study ends."""
+    store = RunStore(tmp_path)
+    with cluster.marked(store) as mark:
+        left = tmp_path / ".left.tmp"
+        left.write_bytes(b"")
+        for path in (mark, left):
+            os.utime(path, (0, 0))
+        found = trash.garbage(store.runs(), tmp_path, older_than=timedelta(0), now=store.clock.now())
+        assert found == [left]
+        assert (mark.exists(), store.runs()) == (True, [])
+    assert not mark.exists()
 
 
 @pytest.mark.parametrize(

@@ -264,12 +264,12 @@ def test_one_that_diverges_ends_no_other_and_is_not_tried_again(tmp_path, monkey
 
 
 def test_a_failure_that_could_not_be_kept_is_one_all_the_same(tmp_path, monkeypatch) -> None:
-    """The run still reads as being written, by this process."""
+    """This process, which lives, does not count as its writer any more."""
     monkeypatch.setattr(session.Session, "_fail", lambda *_: None)
     each_step(monkeypatch, _diverges)
     (found,) = trained(tmp_path, seeds="0", estimator="reparam").runs
     assert found.info
-    assert found.info.status is RunStatus.RUNNING
+    assert found.info.status is RunStatus.CRASHED
     assert found.failure
     assert found.failure.exit_code == Diverged.exit_code
 
@@ -300,7 +300,7 @@ def elsewhere(monkeypatch) -> Callable[[Callable[[], None]], list[float]]:
             if len(waits) == 2:
                 act()
 
-        monkeypatch.setattr(study.os, "getpid", lambda: -1)
+        monkeypatch.setattr(os, "getpid", lambda: -1)
         monkeypatch.setattr(study.time, "sleep", sleep)
         return waits
 
@@ -483,10 +483,27 @@ def test_a_cut_run_may_go_on_in_smaller_chunks(tmp_path) -> None:
 def test_a_cut_run_keeps_what_the_study_does_not_change(tmp_path) -> None:
     spec = planned(seeds="0", estimator="dreg").combinations[0].spec
     claimed(tmp_path, spec.model_copy(update={"keep_last": 9, "capture": Capture.NONE})).finish(RunStatus.FAILED, {})
-    result = trained(tmp_path, seeds="0", estimator="dreg")
+    recorder = Recorder()
+    result = trained(tmp_path, recorder, seeds="0", estimator="dreg")
     assert result.runs[0].run
     stored = result.runs[0].run.spec()
     assert (stored["keep_last"], stored["capture"]) == (9, "none")
+    assert recorder.warnings == [], "it is asked for nothing that it has not"
+
+
+def test_a_cut_run_that_goes_on_with_its_own_settings_says_so(tmp_path) -> None:
+    """What has an effect on rows and not on numbers is not changed in the middle of a run."""
+    spec = planned(seeds="0", estimator="dreg", track_estimators="vimco").combinations[0].spec
+    claimed(tmp_path, spec).finish(RunStatus.FAILED, {})
+    recorder = Recorder()
+    other = {"log_every": 3, "checkpoint_every": 4, "final_eval": "test", "track_estimators": "stl,vimco"}
+    result = trained(tmp_path, recorder, seeds="0", estimator="dreg", **other)
+    (run,) = RunStore(tmp_path).runs()
+    assert recorder.warnings == [f"{run.path} continues as it began: with --log-every 2, without tracking stl"]
+    stored = run.spec()
+    assert (stored["log_every"], stored["checkpoint_every"], stored["final_eval"]) == (2, 4, "test")
+    assert run.metrics("train")["step"].tolist() == [2, 4, 6]
+    assert result.exit_code == 0
 
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,5 +1,8 @@
 """``--resume RUN --end``: a run becomes the completed run of the steps that it has."""
 
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +12,11 @@ import torch
 from dregcli.app.planning.plan import resolve_plan
 from dregcli.app.studies.launch import TrainRequest, launch, print_config
 from dregcli.app.training import train
+from dregcli.app.training.evaluations import Evaluations
 from dregcli.app.training.resuming import resume_plan
+from dregcli.engine.models.base import Model
 from dregcli.engine.training import Trainer
-from dregcli.errors import DregError, RunStateError, UsageError
+from dregcli.errors import DregError, Interrupted, RunStateError, UsageError
 from dregcli.names import RunStatus
 from dregcli.specs.resolve import merge_options
 from dregcli.specs.run import RunSpec, group_hash
@@ -127,6 +132,22 @@ def test_the_best_checkpoint_counts_the_validation_at_the_end(tmp_path, monkeypa
     assert run.info().summary["best"]["step"] == 7
 
 
+def test_a_signal_during_its_final_bounds_adds_no_second_row(tmp_path, monkeypatch) -> None:
+    store = RunStore(tmp_path)
+    run = _stopped(store, monkeypatch, 7)
+
+    def signalled(_: Evaluations, __: Model, between: Callable[[], None], **___: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        between()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Evaluations, "final", signalled)
+        with pytest.raises(Interrupted):
+            _asked(store)
+    _asked(store, end=False)
+    assert (run.status(), run.metrics("train")["step"].tolist()) == (RunStatus.COMPLETED, [4, 7])
+
+
 def test_its_end_may_be_short(tmp_path, monkeypatch) -> None:
     store = RunStore(tmp_path)
     run = _stopped(store, monkeypatch, 7)
@@ -170,3 +191,38 @@ def test_a_run_that_is_being_written_is_left_alone(tmp_path, monkeypatch) -> Non
     with pytest.raises(RunStateError, match="being written"):
         train.resume(run, resume_plan(run, {}, NOWHERE), store=store, argv=["dreg"], listener=Recorder(), end=True)
     assert run.spec()["steps"] == 20
+
+
+def test_what_another_process_did_after_this_one_looked_is_not_rolled_back(tmp_path, monkeypatch) -> None:
+    """It continues the run while this one builds the model: to the end, to a later checkpoint, or to nothing new."""
+    build = train.built
+    for steps, other in {"whole": 20, "part": 12, "nothing": 7}.items():
+        store = RunStore(tmp_path / steps)
+        run = _stopped(store, monkeypatch, 7)
+
+        def slow(*arguments: Any, run: Run = run, store: RunStore = store, step: int = other) -> Any:
+            monkeypatch.setattr(train, "built", build)
+            if step == 7:
+                store.reopen(run).finish(RunStatus.INTERRUPTED, {})
+            elif step == 20:
+                _asked(store, end=False)
+            else:
+                interrupted(store, monkeypatch, step, lambda: _asked(store, end=False))
+            return build(*arguments)
+
+        monkeypatch.setattr(train, "built", slow)
+        with pytest.raises(RunStateError, match="Another process continued the run run/v001 in the meantime"):
+            _asked(store, end=False, steps=30)
+        assert (run.checkpoints()[-1], run.spec()["steps"]) == (other, 20)
+        assert run.status() is (RunStatus.COMPLETED if other == 20 else RunStatus.INTERRUPTED)
+        assert not list(run.path.glob("rolled-back/*"))
+
+
+def test_a_run_that_another_process_prolonged_meanwhile_gets_no_shorter(tmp_path, monkeypatch) -> None:
+    store = RunStore(tmp_path)
+    run = _stopped(store, monkeypatch, 7)
+    plan = resume_plan(run, {"steps": 21}, NOWHERE)
+    _asked(store, end=False, steps=22)
+    with pytest.raises(RunStateError, match="Another process continued"):
+        train.resume(run, plan, store=store, argv=["dreg"], listener=Recorder())
+    assert (run.spec()["steps"], run.status()) == (22, RunStatus.COMPLETED)

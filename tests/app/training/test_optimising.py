@@ -1,5 +1,7 @@
 """Optimizers, schedules, averages and early stopping of whole runs: what is kept, resumed, refused and shown."""
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +14,23 @@ from dregcli.app.planning.optimising import ending_changes
 from dregcli.app.planning.plan import resolve_plan, warnings_of
 from dregcli.app.planning.words import run_name
 from dregcli.app.runs.replay import replay
-from dregcli.app.training import train
+from dregcli.app.training import evaluations, train
 from dregcli.app.training.evaluations import Evaluations
 from dregcli.app.training.opening import opening_lines
 from dregcli.app.training.resuming import resume_plan
 from dregcli.engine.optimisation import RAW
-from dregcli.errors import RunStateError, SpecError
+from dregcli.errors import Interrupted, RunStateError, SpecError
 from dregcli.names import RunStatus, Split
 from dregcli.specs.resolve import merge_options
 from dregcli.specs.run import as_json, group_hash
+from dregcli.store import writer
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.crash.harness import differences
+from tests.store.test_fault_matrix import bury
 from tests.support.listener import Recorder
 from tests.support.quick_training import interrupted, quick_training
+from tests.support.store_faults import Killed
 
 NOWHERE = Path("unused")
 SMALL: dict[str, Any] = {
@@ -192,7 +197,7 @@ def test_commands_use_the_average_and_say_so(tmp_path) -> None:
 def _scripted(monkeypatch: pytest.MonkeyPatch, *bounds: float) -> None:
     """Let the validations have these bounds, by step: at 5, 10, 15, ..."""
 
-    def validate(self: Evaluations, model: Any, step: int, *, last: bool = False) -> SplitBounds:
+    def validate(self: Evaluations, model: Any, step: int, *_: Any, last: bool = False) -> SplitBounds:
         return SplitBounds(Split.VALID, 2, 0, np.full(4, bounds[step // 5 - 1]), np.ones(4), {}, {})
 
     monkeypatch.setattr(Evaluations, "validate", validate)
@@ -226,15 +231,65 @@ def test_a_run_that_never_waits_so_long_takes_all_its_steps(tmp_path, monkeypatc
 
 
 def test_a_resumed_run_stops_where_the_uncut_run_does(tmp_path, monkeypatch) -> None:
-    """Also if the signal comes at the validation after which it stops."""
+    """Also if the signal comes before the validation with the best bound, or before that after which it stops."""
     _scripted(monkeypatch, -3.0, -2.0, -2.5, -2.0, -1.0, 0.0)
-    whole = _train(RunStore(tmp_path / "whole"), steps=30, patience=2, keep_last=1)
-    for step in (9, 19, 20):
-        run = _stopped(RunStore(tmp_path / f"cut{step}"), monkeypatch, step, steps=30, patience=2, keep_last=1)
+    flags: dict[str, Any] = {"steps": 30, "patience": 2, "keep_last": 1, "log_every": 7}
+    whole = _train(RunStore(tmp_path / "whole"), **flags)
+    for step in (9, 10, 15, 19, 20):
+        run = _stopped(RunStore(tmp_path / f"cut{step}"), monkeypatch, step, **flags)
         summary = _resumed(run).summary
-        assert not differences(whole, run), step
+        # The last checkpoint is from before the signal: its state does not know of the validation after it.
+        assert set(differences(whole, run)) <= ({"state"} if step == 20 else set()), step
         for key in ("step", "final_step", "stopped_early", "bounds", "best"):
             assert summary[key] == whole.info().summary[key], step
+
+
+@pytest.mark.parametrize("at", [5, 15, 20])
+def test_a_signal_during_a_validation_ends_the_run_and_the_resumed_one_validates(tmp_path, monkeypatch, at) -> None:
+    """Twice: in the run, and where it continues. The checkpoint has the weights in training, not their average."""
+    whole = _train(RunStore(tmp_path / "whole"), **EVERYTHING, keep_last=1)
+    compute, returned, signals = evaluations.split_bounds, list[Split](), [at // 5, 1]
+
+    def signalled(model: Any, data: Any, split: Split, **options: Any) -> SplitBounds:
+        signals[0] -= split is Split.VALID
+        if signals[0] == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        found = compute(model, data, split, **options)
+        returned.append(split)
+        return found
+
+    store = RunStore(tmp_path / "cut")
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluations, "split_bounds", signalled)
+        with pytest.raises(Interrupted, match="a checkpoint was written first"):
+            _train(store, **EVERYTHING, keep_last=1)
+        (run,) = store.runs()
+        assert returned == [Split.VALID] * (at // 5 - 1), "it is not finished first"
+        del signals[0], returned[:]
+        with pytest.raises(Interrupted):
+            _resumed(run)
+        assert returned == []
+    assert (run.status(), run.checkpoints()[-1]) == (RunStatus.INTERRUPTED, at)
+    assert at not in run.metrics("valid").get("step", ())
+    _resumed(run)
+    assert set(differences(whole, run)) <= ({"state"} if at == 20 else set())
+
+
+def test_a_kill_before_the_mark_of_the_best_leaves_no_other_best(tmp_path, monkeypatch) -> None:
+    """The validation that a resumed run makes up for is written before the checkpoint that was there is marked."""
+    _scripted(monkeypatch, -3.0, -2.0, -2.5, -2.6)
+    run = _stopped(RunStore(tmp_path), monkeypatch, 10)
+    with monkeypatch.context() as patch:
+
+        def dies(*_: Any, **__: Any) -> None:
+            raise Killed
+
+        patch.setattr(writer.checkpoints, "save", dies)
+        with pytest.raises(Killed):
+            _resumed(run)
+    assert (run.metrics("valid")["step"].tolist(), run.best()) == ([5, 10], 5)
+    bury(run)
+    assert _resumed(run).summary["best"]["step"] == run.best() == 10
 
 
 # Another length.

@@ -18,6 +18,7 @@ from dregcli.names import RunStatus
 from dregcli.specs.resolve import merge_options
 from dregcli.store import checkpoints
 from dregcli.store.runs import RunStore
+from dregcli.store.writer import RunWriter
 from tests.store.test_fault_matrix import bury
 from tests.support.data_few import few_digits
 from tests.support.listener import Recorder
@@ -66,19 +67,17 @@ def test_a_disk_that_fills_at_any_moment_loses_nothing(tmp_path) -> None:
         if not runs or not runs[0].info().started:
             continue
         (run,) = runs
-        assert run.status() in (RunStatus.RUNNING, RunStatus.FAILED)
+        # Where not even the failure could be recorded, this process is alive and on record as the writer.
+        assert run.status() is (RunStatus.CRASHED if lasting else RunStatus.FAILED)
         for step in run.checkpoints():
             run.load_checkpoint(step)  # every checkpoint listed is whole
-        if run.status() is RunStatus.RUNNING:
-            assert lasting  # not even the failure could be recorded, and this process is alive and holds the run
-            continue
         plan = resume_plan(run, {}, Path("unused"))
         again = train.resume(run, plan, store=store, argv=["dreg"], listener=Recorder()).run.load_checkpoint("last")
         assert again.step == expected.step
         assert all(torch.equal(again.model[name], expected.model[name]) for name in expected.model)
         assert run.metrics("train")["bound"].tolist() == rows["bound"].tolist()
         resumed += 1
-    assert resumed >= 3
+    assert resumed >= 6
 
 
 def test_a_resumed_run_continues_inside_a_window_of_metrics(tmp_path) -> None:
@@ -212,6 +211,24 @@ def test_what_a_run_that_diverges_leaves_is_good(tmp_path, monkeypatch, poison) 
     assert run.checkpoints() == [2]
     kept = run.load_checkpoint("last")
     assert all(torch.isfinite(tensor).all() for tensor in (*kept.model.values(), *kept.optimizer.values()))
+
+
+@pytest.mark.parametrize("refused", ["add_failure", "log"])
+def test_a_failure_of_which_the_disk_refuses_a_part_is_one_all_the_same(tmp_path, monkeypatch, refused: str) -> None:
+    def refuse(*_: object) -> None:
+        what = "No space left"
+        raise StoreWriteError(what)
+
+    def out(_: Trainer) -> None:
+        monkeypatch.setattr(RunWriter, refused, refuse)
+        raise MemoryError
+
+    monkeypatch.setattr(Trainer, "advance", out)
+    with pytest.raises(DregError, match="memory"):
+        _train(RunStore(tmp_path))
+    (run,) = RunStore(tmp_path).runs()
+    assert run.status() is RunStatus.FAILED
+    assert [each["kind"] for each in run.info().failures] == ([] if refused == "add_failure" else ["MemoryError"])
 
 
 def test_a_name_skips_versions_that_nobody_can_resume(tmp_path) -> None:

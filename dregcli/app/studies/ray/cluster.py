@@ -88,7 +88,8 @@ def marked(store: RunStore) -> Generator[Path]:
         StoreWriteError: the disk refuses.
     """
     layout.prepare_store(store.root, store.fs)
-    mark = store.root.absolute() / f".{secrets.token_hex(8)}.nodes.tmp"
+    # Not the name of a temporary file: `dreg runs gc` removes those after an hour, and the study may run for days.
+    mark = store.root.absolute() / f".{secrets.token_hex(8)}.nodes"
     with write_errors(mark):
         store.fs.write(mark, b"")
     try:
