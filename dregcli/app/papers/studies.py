@@ -10,7 +10,7 @@ from dregcli.app.planning.words import canonical_words, spread_pair
 from dregcli.app.reporting.report import read_row
 from dregcli.app.studies.launch import TrainRequest
 from dregcli.app.studies.plan import Combination, StudyPlan
-from dregcli.app.studies.repeats import Repeat, Standing, key_of, repeats_in
+from dregcli.app.studies.repeats import Key, Repeat, Standing, key_of, repeats_in
 from dregcli.engine.words import parse_estimator, parse_scheduled
 from dregcli.errors import SpecError
 from dregcli.parts import shown_word
@@ -95,30 +95,37 @@ def is_done(found: Repeat | None) -> bool:
     return found is not None and found.standing is Standing.DONE
 
 
-def members_of(plan: StudyPlan, store: RunStore | None, evaluation: Evaluation | None = None) -> list[Member]:
-    """Return the runs of a plan by experiment, with those that a store has; with no store, none.
+def done_in(plan: StudyPlan, store: RunStore) -> dict[Key, Repeat]:
+    """Return the completed runs of a plan.
 
     A run of another machine also counts, which may have chosen another device or another way to compute gradients:
     all of them have the same expectation.
+    """
+    known = repeats_in(store)
+    alike = {_signature(found.run.spec(), seed): found for (_, seed), found in known.items() if is_done(found)}
+    done: dict[Key, Repeat] = {}
+    for spec in (each.spec for each in plan.combinations):
+        same = known.get(key_of(spec))
+        if found := same if is_done(same) else alike.get(_signature(as_json(spec), spec.seed)):
+            done[key_of(spec)] = found
+    return done
+
+
+def members_of(plan: StudyPlan, store: RunStore | None, evaluation: Evaluation | None = None) -> list[Member]:
+    """Return the runs of a plan by experiment, with those that a store has; with no store, none.
 
     Args:
         plan: the runs.
         store: the store.
         evaluation: the evaluation of each run.
     """
-    known = repeats_in(store) if store else {}
-    alike = {_signature(found.run.spec(), seed): found for (_, seed), found in known.items() if is_done(found)}
+    there = done_in(plan, store) if store else {}
     by_kind: dict[str, list[Combination]] = {}
     for each in plan.combinations:
         by_kind.setdefault(key_of(each.spec)[0], []).append(each)
     members: list[Member] = []
     for kind, combinations in by_kind.items():
-        done: list[Repeat] = []
-        for each in combinations:
-            found = known.get(key_of(each.spec))
-            if not is_done(found):
-                found = alike.get(_signature(as_json(each.spec), each.spec.seed))
-            done += [found] if found else []
+        done = [there[key] for key in (key_of(each.spec) for each in combinations) if key in there]
         rows = [read_row(each.run, []) for each in done]
         first = combinations[0]
         group = Group(kind, tuple(rows)) if rows else None

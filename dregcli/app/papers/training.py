@@ -10,20 +10,20 @@ from dregcli.app.papers.kind import Asked, Expected, Made, PaperRequest, Ran, Re
 from dregcli.app.papers.pace import seconds_per_step
 from dregcli.app.papers.provenance import made_by
 from dregcli.app.papers.scaling import shorter_study
-from dregcli.app.papers.studies import Member, is_done, matched, members_of, request_of, training_of
+from dregcli.app.papers.studies import Member, done_in, matched, members_of, request_of, training_of
 from dregcli.app.papers.study_file import file_faults
 from dregcli.app.papers.study_lines import compared, drawing_of
 from dregcli.app.planning.plan import Plan
 from dregcli.app.studies.launch import StudyResult, launch, planned, preview
-from dregcli.app.studies.plan import Combination
+from dregcli.app.studies.plan import Combination, StudyPlan
 from dregcli.app.studies.preview import Preview
-from dregcli.app.studies.repeats import Repeat, Standing, key_of, repeats_in
+from dregcli.app.studies.repeats import Key, Repeat, Standing, key_of, repeats_in
 from dregcli.errors import Fault
 from dregcli.names import Place
 from dregcli.report.papers.quantities import evaluated
 from dregcli.specs.papers.document import Paper
 from dregcli.specs.papers.lines import Place as Entry
-from dregcli.specs.run import spelt_out
+from dregcli.specs.run import group_hash, spelt_out
 from dregcli.store.runs import RunStore
 from dregcli.wording import counted, listed
 
@@ -46,8 +46,7 @@ class Trainings:
     def state(self, asked: Asked) -> State:
         """Count the runs that are done."""
         plan = planned(request_of(asked), asked.data_dir)
-        known = repeats_in(RunStore(asked.runs_dir))
-        done = sum(is_done(known.get(key_of(each.spec))) for each in plan.combinations)
+        done = len(done_in(plan, RunStore(asked.runs_dir)))
         steps = sum(each.spec.steps for each in plan.combinations)
         ks = sorted({each.spec.k for each in plan.combinations})
         length = f"{steps:,} steps in all, K={','.join(map(str, ks))}"
@@ -55,7 +54,14 @@ class Trainings:
 
     def preview(self, asked: Asked, listener: Listener) -> Preview | None:
         """Return the runs."""
-        return preview(request_of(asked), runs_dir=asked.runs_dir, data_dir=asked.data_dir, listener=listener)
+        plan = planned(request_of(asked), asked.data_dir)
+        return preview(
+            request_of(asked),
+            runs_dir=asked.runs_dir,
+            data_dir=asked.data_dir,
+            listener=listener,
+            without=_from_elsewhere(plan, RunStore(asked.runs_dir), listener),
+        )
 
     def expected(self, asked: Asked) -> Expected | None:
         """Take the first steps of each kind of run that is missing, and throw them away."""
@@ -64,7 +70,8 @@ class Trainings:
         if asked.request.on is not Place.LOCAL:
             return None
         known = repeats_in(RunStore(asked.runs_dir))
-        missing = [each for each in plan.combinations if not is_done(known.get(key_of(each.spec)))]
+        done = done_in(plan, RunStore(asked.runs_dir))
+        missing = [each for each in plan.combinations if key_of(each.spec) not in done]
         if not missing:
             return None
         paces: dict[str, float] = {}
@@ -81,23 +88,27 @@ class Trainings:
 
     def run(self, asked: Asked, listener: ListenerOfMany) -> Ran:
         """Train what is missing as ``dreg train`` does, and evaluate each run that lacks its evaluation."""
-        study = launch(
-            request_of(asked),
-            runs_dir=asked.runs_dir,
-            data_dir=asked.data_dir,
-            argv=[*asked.argv],
-            listener=listener,
-        )
-        assert isinstance(study, StudyResult)
-        evaluation = training_of(asked.paper).evaluation
         plan = planned(request_of(asked), asked.data_dir)
+        elsewhere = _from_elsewhere(plan, RunStore(asked.runs_dir), listener)
+        study = None
+        if len(elsewhere) < len(plan.combinations):
+            study = launch(
+                request_of(asked),
+                runs_dir=asked.runs_dir,
+                data_dir=asked.data_dir,
+                argv=[*asked.argv],
+                listener=listener,
+                without=elsewhere,
+            )
+            assert isinstance(study, StudyResult)
+        evaluation = training_of(asked.paper).evaluation
         missing = _unevaluated(members_of(plan, RunStore(asked.runs_dir), evaluation))
         if evaluation is not None and missing:
             request = EvalRequest(
                 split=evaluation.split.value, k=str(evaluation.k), n=evaluation.n, **asked.request.settings
             )
             evaluate_runs(missing, request, runs_dir=asked.runs_dir, data_dir=asked.data_dir, listener=listener)
-        return Ran(study.exit_code, study)
+        return Ran(study.exit_code if study else 0, study)
 
     def results(self, asked: Asked) -> Results:
         """Collect the runs that are done."""
@@ -117,6 +128,15 @@ class Trainings:
 def _steps_left(combination: Combination, found: Repeat | None) -> int:
     done = max(found.run.checkpoints(), default=0) if found and found.standing is Standing.CUT else 0
     return max(0, combination.spec.steps - done)
+
+
+def _from_elsewhere(plan: StudyPlan, store: RunStore, listener: Listener) -> set[Key]:
+    """Return what needs no run because one made in another way, as on another machine, is done; say which."""
+    others = {key: found for key, found in done_in(plan, store).items() if group_hash(found.run.spec()) != key[0]}
+    if others:
+        runs = listed([found.run.label for found in others.values()])
+        listener.note(f"made elsewhere or in another way, with the same expectation, and not repeated: {runs}")
+    return set(others)
 
 
 def _unevaluated(members: Sequence[Member]) -> list[str]:

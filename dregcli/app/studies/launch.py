@@ -1,6 +1,6 @@
 """Plan and train what ``dreg train`` asks for: a new run, a resumed run, or a study of many runs."""
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -15,6 +15,7 @@ from dregcli.app.studies.elsewhere import WHERE, faults_of_place, options_of_pla
 from dregcli.app.studies.outcome import StudyResult
 from dregcli.app.studies.plan import StudyPlan, name_faults, plan_study
 from dregcli.app.studies.preview import Preview, preview_run, preview_study
+from dregcli.app.studies.repeats import Key
 from dregcli.app.studies.request import Files, TrainRequest
 from dregcli.app.studies.study import run_study
 from dregcli.app.training.resuming import resume_plan
@@ -33,7 +34,13 @@ __all__ = ["StudyResult", "TrainRequest", "TrainResult", "launch", "planned", "p
 
 
 def launch(
-    request: TrainRequest, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: ListenerOfMany
+    request: TrainRequest,
+    *,
+    runs_dir: Path,
+    data_dir: Path,
+    argv: list[str],
+    listener: ListenerOfMany,
+    without: Collection[Key] = (),
 ) -> TrainResult | StudyResult:
     """Train the requested run or study.
 
@@ -43,6 +50,7 @@ def launch(
         data_dir: the data folder.
         argv: the command line, kept in the run.
         listener: receives progress messages.
+        without: runs of the study that are not needed; at least one other is left.
 
     Raises:
         UsageError: options contradict each other, or the spec has faults; all faults are reported at once.
@@ -56,7 +64,7 @@ def launch(
     files = _files(request)
     elsewhere = WHERE.get(request.on)
     if elsewhere or request.is_study(files):
-        study = _planned(request, files, data_dir)
+        study = _planned(request, files, data_dir).without(without)
         return run_study(
             study,
             store=store,
@@ -98,7 +106,9 @@ def print_config(request: TrainRequest, *, data_dir: Path, listener: Listener) -
     return plan.spec
 
 
-def preview(request: TrainRequest, *, runs_dir: Path, data_dir: Path, listener: Listener) -> Preview:
+def preview(
+    request: TrainRequest, *, runs_dir: Path, data_dir: Path, listener: Listener, without: Collection[Key] = ()
+) -> Preview:
     """Resolve a request, and say what the store has of its runs already; nothing is trained.
 
     Args:
@@ -106,6 +116,7 @@ def preview(request: TrainRequest, *, runs_dir: Path, data_dir: Path, listener: 
         runs_dir: the store.
         data_dir: the data folder.
         listener: receives the warnings.
+        without: runs of the study that are not needed.
 
     Raises:
         UsageError: the request continues a run.
@@ -117,11 +128,11 @@ def preview(request: TrainRequest, *, runs_dir: Path, data_dir: Path, listener: 
     _refuse_end_alone(request)
     files, store = _files(request), RunStore(runs_dir)
     if elsewhere := WHERE.get(request.on):
-        found = preview_study(_planned(request, files, data_dir), store, listener)
+        found = preview_study(_planned(request, files, data_dir).without(without), store, listener)
         missing = [each.combination.spec for each in found.runs if each.is_missing]
         return replace(found, elsewhere=tuple(elsewhere.previewed(missing, request, store)))
     if request.is_study(files):
-        return preview_study(_planned(request, files, data_dir), store, listener)
+        return preview_study(_planned(request, files, data_dir).without(without), store, listener)
     return preview_run(plan_run(request, files, data_dir), request.name, store, listener)
 
 

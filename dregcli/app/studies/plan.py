@@ -1,6 +1,6 @@
 """Plan the runs of a study, or report the faults of all runs at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -70,6 +70,10 @@ class StudyPlan:
         """Return the data of one run. They are copied to the device when the run first uses them."""
         spec = combination.spec
         return RunData(self.datasets[spec.dataset, spec.split_convention], spec)
+
+    def without(self, keys: Collection[Key]) -> "StudyPlan":
+        """Return the plan without some runs."""
+        return replace(self, combinations=tuple(each for each in self.combinations if key_of(each.spec) not in keys))
 
 
 class _Loader:

@@ -136,6 +136,16 @@ def test_runs_of_another_machine_count_for_the_table_and_other_runs_do_not() -> 
     run_paper(asked(small.replace("k = 2\n", 'k = 2\nbackward = "screened"\n')), Recorder())
     dense = asked(small.replace("k = 2\n", 'k = 2\nbackward = "dense"\n'))
     assert kind_of(dense.paper).results(dense).compared[0].ours is not None
+    assert kind_of(dense.paper).state(dense).is_complete
+    again = Recorder()
+    assert run_paper(dense, again).ran.study is None, "what is there is not repeated"
+    assert len(RunStore(Path("runs")).runs()) == 2
+    (told,) = [note for note in again.notes if note.startswith("made elsewhere")]
+    assert "/v001" in told
+    more = asked(small.replace("k = 2\n", 'k = 2\nbackward = "dense"\n').replace('seeds = "0"', 'seeds = "0-1"'))
+    found = kind_of(more.paper).preview(more, Recorder())
+    assert found is not None
+    assert {each.combination.spec.seed for each in found.runs} == {1}
     other = asked(small.replace("k = 2\n", "k = 2\nlr = 0.002\n"))
     assert kind_of(other.paper).results(other).compared[0].ours is None
 
