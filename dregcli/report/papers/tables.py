@@ -36,7 +36,7 @@ def differences_table(compared: Sequence[Compared]) -> Table:
             Cell(with_error(each.published["value"], each.published["error"]), each.published["value"]),
             NOTHING if each.difference is None else Cell(_signed(each.difference, each.stderr), each.difference),
             Cell(f"{_READ[each.published['read']]}; {each.published['source']}"),
-            Cell(each.shorter or "no"),
+            Cell(each.shorter or "not scaled"),
             Cell(each.published["what"]),
         )
         for each in compared
