@@ -21,13 +21,13 @@ from tests.support.quick_training import quick_training
 
 STEPS = 8
 
-AT_MOST = {
+AT_MOST: dict[str, dict[str, float | str]] = {
     "train": {"--steps": STEPS, "--batch-size": 8, "--k": 64, "--warmup-steps": 4, "--kl-warmup": 4},
     "finetune-encoder": {"--steps": 4},
     "check-model": {"--max-seconds": 1},
     "bias-check": {"--max-batches": 48, "--examples": 2},
     "variance": {"--replicates": 20, "--reference-k": 64, "--examples": 2},
-    "advise": {"--replicates": 20, "--budget": 0.1},
+    "advise": {"--replicates": 20, "--budget": 0.1, "--estimator": "reparam"},
     "eval": {"--n": 8, "--steps": 5, "--repeats": 10},
     "sample": {"--n": 64},
     "runs": {"--replay": STEPS},
@@ -49,7 +49,9 @@ def shortened(words: list[str]) -> list[str]:
     """A command's words, without ``dreg``, with the numbers of the table."""
     words = [re.sub(r"(->[^@]+@)\d+", rf"\g<1>{STEPS // 2}", word) for word in words]
     for option, most in AT_MOST.get(words[0], {}).items():
-        if option in words:
+        if isinstance(most, str):
+            words += [] if option in words else [option, most]
+        elif option in words:
             most *= 2 if "--resume" in words and option == "--steps" else 1
             place = words.index(option) + 1
             words[place] = ",".join(str(min(int(each), most)) for each in words[place].split(","))

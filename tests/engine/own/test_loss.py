@@ -207,7 +207,7 @@ def categorical(logits: Tensor) -> tuple[Distribution, list[Tensor]]:
     return Categorical(logits=logits), [torch.tensor(state) for state in range(3)]
 
 
-@pytest.mark.parametrize("build", [bernoulli, categorical, straight_through])
+@pytest.mark.parametrize("build", [categorical, straight_through])
 @swept("pair", SCORE_PAIRS, named=lambda pair: pair.word)
 def test_discrete_latents_against_all_their_values(pair: Pair, build) -> None:
     """The expected gradient, over every pair of samples there is, is that of each network's expected value."""
