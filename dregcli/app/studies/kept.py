@@ -10,7 +10,9 @@ from dregcli.specs.resolve import flag
 from dregcli.specs.run import RunSpec, as_json, spelt_out
 
 _SHOWN: Final = ("log_every", "eval_every", "final_eval")
-"""Those settings of ``NO_EFFECT`` that a report shows, apart from tracking."""
+"""Settings that change no number of a training, but what a report has to show: how many rows, and which bounds.
+
+Tracked estimators are such a setting too; ``untracked`` names them one by one."""
 
 
 def other_settings(asked: RunSpec, kept: Mapping[str, Any]) -> str:
