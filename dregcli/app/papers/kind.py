@@ -108,7 +108,7 @@ class Asked:
     @property
     def is_shorter(self) -> bool:
         """Whether something is shorter than in the paper."""
-        return bool(self.scaled.changes)
+        return bool(self.scaled.changes or self.paper.shorter)
 
     @property
     def stem(self) -> str:

@@ -155,16 +155,19 @@ def _listed(values: Sequence[int]) -> str:
 
 def in_a_sentence(scaled: Scaled, share: float) -> str:
     """Say in one sentence what a shorter version leaves out; empty for the whole experiment."""
+    own = f"Our runs are shorter than the paper's: {scaled.paper.shorter}." if scaled.paper.shorter else ""
     if not scaled.changes:
-        return ""
+        return own
     parts = [f"{each.name} {each.after} in place of {each.before}" for each in scaled.changes if each.is_main]
-    return (
+    scale = (
         f"At scale {share:g} ({'; '.join(parts)}) the order of the lines is the most that can be expected: the "
         "published numbers are those of the whole length."
     )
+    return f"{own} {scale}".strip()
 
 
 def shorter_in_words(scaled: Scaled) -> str:
     """Say in what a run is shorter than the paper's; empty if it is not."""
     kept = [each for each in scaled.changes if each.is_main and each.name != SEEDS]
-    return "; ".join(f"{each.name} {each.after} of {each.before}" for each in kept)
+    own = [scaled.paper.shorter] if scaled.paper.shorter else []
+    return "; ".join([*own, *(f"{each.name} {each.after} of {each.before}" for each in kept)])

@@ -46,6 +46,8 @@ def _show(terminal: Terminal, file: "PaperFile") -> None:
     terminal.line(paper.what)
     for sentence in paper.ours:
         terminal.line(f"ours: {sentence}")
+    if paper.shorter:
+        terminal.line(f"shorter than the paper: {paper.shorter}")
     terminal.line()
     experiment = paper.experiment.model_dump(mode="json", exclude_none=True)
     for key, value in experiment.items():

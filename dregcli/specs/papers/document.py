@@ -182,6 +182,7 @@ class Paper(BaseModel, frozen=True):
         place: the equation, figure or table.
         what: one sentence about the experiment.
         ours: one sentence for each thing in which our runs differ from the paper's; empty if there is none known.
+        shorter: how much of the paper's length the runs of this file have, such as ``40 of 3,280 epochs``; None: all.
         experiment: what is run.
         scale: what shorter versions keep.
         figure: the panels of the figure.
@@ -196,6 +197,7 @@ class Paper(BaseModel, frozen=True):
     place: Words
     what: Words
     ours: list[Words] = []
+    shorter: Words | None = None
     experiment: Experiment
     scale: Scale = Scale()
     figure: list[Panel] = Field(min_length=1)

@@ -235,4 +235,5 @@ def test_what_is_written_for_a_repository_says_what_it_is() -> None:
     assert sum(path.stat().st_size for path in exported.files) < 100_000
     assert not listener.warnings
     curve = asked(TOY[: TOY.index("[[published]]")], scale=0.05)
+    assert (asked(TOY).is_shorter, asked(f'shorter = "1 of 9 K"\n{TOY}').is_shorter) == (False, True)
     assert NO_NUMBERS in export_paper(curve, Path("results"), Recorder()).files[1].read_text()

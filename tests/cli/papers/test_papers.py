@@ -21,7 +21,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_an_experiment_of_ones_own(capsys, real_figures) -> None:
-    Path("my.toml").write_text(TRAINING)
+    Path("my.toml").write_text(f'shorter = "10 of 40 steps"\n{TRAINING}')
     first = run(capsys, "paper", "run", "my.toml", "--dry-run")
     assert (first.code, "4 new" in first.out, "this takes about" in first.out) == (0, True, True)
     short = run(capsys, "paper", "run", "my.toml", "--scale", 0.25, "--json")
@@ -29,9 +29,11 @@ def test_an_experiment_of_ones_own(capsys, real_figures) -> None:
     assert "scale 0.25: steps: 10 -> 2" in short.err
     found = short.json
     assert (found["missing"], found["scale"], found["exit_code"]) == ("", 0.25, 0)
-    assert found["compared"][0]["shorter"] == "steps 2 of 10; samples of the evaluation 2 of 6"
+    assert found["compared"][0]["shorter"] == "10 of 40 steps; steps 2 of 10; samples of the evaluation 2 of 6"
     left_out = "steps 2 in place of 10; seeds 1 in place of 2; samples of the evaluation 2 in place of 6"
-    assert found["left_out"].startswith(f"At scale 0.25 ({left_out})")
+    assert found["left_out"].startswith(
+        f"Our runs are shorter than the paper's: 10 of 40 steps. At scale 0.25 ({left_out})"
+    )
     shown = run(capsys, "paper", "run", "my.toml", "--scale", 0.25)
     for text in (
         "published numbers beside ours",
@@ -40,6 +42,7 @@ def test_an_experiment_of_ones_own(capsys, real_figures) -> None:
         "figure: papers/my",
     ):
         assert text in shown.out
+    assert "shorter than the paper: 10 of 40 steps" in run(capsys, "paper", "show", "my.toml").out
     exported = run(capsys, "paper", "export", "my.toml", "--scale", 0.25, "--to", "results", "--json")
     assert all(Path(each).exists() for each in exported.json["files"])
     refused = run(capsys, "paper", "run", "my.toml", "--scale", 2, "--jobs", 0)
