@@ -87,10 +87,12 @@ def _program() -> Any:  # noqa: ANN401 - Typer's own
 def _walk(command: Any, parent: Any, path: str) -> Iterator[tuple[str, Any, Any]]:  # noqa: ANN401
     """Yield a command and every command below it, with its path and its context."""
     command = command.load() if hasattr(command, "load") else command
-    context = command.context_class(command, info_name=path.rpartition(" ")[2], parent=parent)
+    # With its settings, as Typer makes it: a command keeps the --help that its first context had.
+    name = path.rpartition(" ")[2]
+    context = command.context_class(command, info_name=name, parent=parent, **command.context_settings)
     yield path, command, context
-    for name in command.list_commands(context) if hasattr(command, "list_commands") else ():
-        yield from _walk(command.get_command(context, name), context, f"{path} {name}")
+    for each in command.list_commands(context) if hasattr(command, "list_commands") else ():
+        yield from _walk(command.get_command(context, each), context, f"{path} {each}")
 
 
 def _plain(text: str) -> str:
