@@ -277,14 +277,16 @@ class RunStore:
         path = run.path / layout.SPEC_FILE
         content = documents.encode(run.spec() if spec is None else spec)
         digest = documents.sha256(content)
-        known = info.digests.get(layout.SPEC_FILE, ())
-        if digest in known:
+        present = documents.read_bytes(path, limit=documents.SIZE_LIMIT)
+        # Earlier specs stay valid in ``digests``, so only the file itself says which of them the run has.
+        if digest == documents.sha256(present):
             write_aside(self.fs, run.path / layout.RUN_FILE, write_info(info))
             return info
         aside = layout.put_aside(self.fs, run.path, "spec")
-        write_aside(self.fs, aside / path.name, documents.read_bytes(path, limit=documents.SIZE_LIMIT))
+        write_aside(self.fs, aside / path.name, present)
         # From here on both digests are valid, so a kill between the two writes leaves a valid spec.
-        info = replace(info, digests={**info.digests, layout.SPEC_FILE: (*known, digest)})
+        known = dict.fromkeys((*info.digests.get(layout.SPEC_FILE, ()), digest))
+        info = replace(info, digests={**info.digests, layout.SPEC_FILE: tuple(known)})
         write_aside(self.fs, run.path / layout.RUN_FILE, write_info(info))
         write_aside(self.fs, path, content)
         return info

@@ -186,6 +186,16 @@ def test_an_unfinished_run_is_reopened(tmp_path: Path, status: RunStatus) -> Non
     again.flush()
 
 
+def test_a_reopened_run_has_the_spec_that_it_is_given_also_one_that_it_had_before(tmp_path: Path) -> None:
+    store, writer = RunStore(tmp_path), claim(tmp_path)
+    run = writer.run
+    for steps in (6, 9, 6, 6, 9):
+        writer.finish(RunStatus.INTERRUPTED, {})
+        writer = store.reopen(run, spec={"steps": steps})
+        assert run.spec() == {"steps": steps}
+    assert len(list(run.path.glob("rolled-back/*-spec/spec.json"))) == 4, "what it had before each change"
+
+
 RESUMER = """
 import sys
 from pathlib import Path
