@@ -89,7 +89,7 @@ class Trainer:
     ) -> None:
         self._objective = objective or ScheduledObjective(pair.objective)
         stages = [replace(pair, objective=each) for each in self._objective.stages()]
-        for each in stages:  # one after the other: all would have the same fault
+        for each in (stages[-1], *stages):  # the first fault is enough, and best that of a word that the user typed
             model.require_pairs([each])
         model.require_pairs(tracked, option="track-estimators")
         self._rule = RULES[prior_gradient]

@@ -10,18 +10,24 @@ import torch
 from torch import Tensor
 
 from dregcli.engine import ESTIMATORS, coefficients
+from dregcli.engine.diagnostics.measurement import Plan
+from dregcli.engine.diagnostics.replicates import ToyReplicates
 from dregcli.engine.diagnostics.source import comparison_of
 from dregcli.engine.estimators.base import Coefficients, Estimator
+from dregcli.engine.estimators.dreg import Dreg
 from dregcli.engine.estimators.ovis_mc import OvisMc
 from dregcli.engine.estimators.reinforce import Reinforce
 from dregcli.engine.estimators.reparam import Reparam
 from dregcli.engine.execution import Execution
 from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.gradients import Step
+from dregcli.engine.models.gaussian_toy import toy_problem
 from dregcli.engine.objectives import Objective, Terms
 from dregcli.engine.objectives.iwae import Iwae
-from dregcli.engine.pairs import Pair
+from dregcli.engine.pairs import Pair, resolve_pair
+from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.weights import log_mean_exp, normalised
+from dregcli.names import Network
 from tests.support.dense import GivenNoise, dense_gradients
 from tests.support.exact import small_batch, small_vae
 from tests.support.prior_rules import RULES
@@ -183,6 +189,26 @@ def test_bias_check_compares_with_the_own_target() -> None:
     )
     torch.testing.assert_close(ours, reference, rtol=0, atol=1e-7)
     assert float((ours - every)[1:].abs().max()) > 1e-3
+
+
+def test_variance_is_measured_against_the_own_target() -> None:
+    """phi's of the first samples, and with ``exclusive`` theta's, which then has a row and a gradient of its own."""
+    exclusive, every, dreg = (
+        resolve_pair("iwae", word, 4) for word in ("ovis-mc:samples=3,exclusive=true", "ovis-mc:samples=3", "dreg")
+    )
+    source = ToyReplicates(toy_problem(Randomness(0)), Randomness(0))
+    for pairs in ([exclusive, every, dreg], [dreg, exclusive, every], [exclusive]):
+        plan = Plan.of(pairs, 4, source, [])
+        aims = {pair: Pair(Iwae(), pair.estimator.with_its_target(Dreg())) for pair in pairs}
+        for of in (plan.targets, plan.directions):
+            assert [plan.pairs[i] for i in of[Network.ENCODER]] == [aims[pair] for pair in pairs]
+        thetas = list(dict.fromkeys(pair if pair == exclusive else None for pair in pairs))
+        assert [each.pair for each in plan.sequences[Network.DECODER]] == thetas
+        drawn = source.draw(Stream.VARIANCE_NOISE, 0, 5, plan.pairs, 4).gradients[Network.DECODER]
+        assert len(drawn) == len(thetas)
+        for gradient, pair in zip(drawn, thetas, strict=True):
+            alone = source.draw(Stream.VARIANCE_NOISE, 0, 5, [pair or dreg], 4).gradients[Network.DECODER][0]
+            torch.testing.assert_close(gradient, alone)
 
 
 def test_each_has_its_own_theta_beside_other_pairs_of_the_objective() -> None:
