@@ -268,13 +268,13 @@ class Step:
     def _keep(self, gradients: Mapping[tuple[Theta, PriorRule | None], Named]) -> None:
         """Keep theta's gradients, which some objectives share."""
         for (theta, rule), each in gradients.items():
-            self._theta |= {(theta, rule): each, (theta.named_alone, rule): each}
+            self._theta |= {(theta, rule): each, (theta.shared, rule): each}
 
     def _share(self, pairs: Iterable[Pair]) -> None:
         """Let objectives have gradients of theta that were computed for another one with the same weights."""
         for theta in {pair.theta for pair in pairs}:
             self._theta |= {
-                (theta, rule): each for (other, rule), each in self._theta.items() if other == theta.named_alone
+                (theta, rule): each for (other, rule), each in self._theta.items() if other == theta.shared
             }
 
 

@@ -29,8 +29,8 @@ class Theta:
     left_out: int = 0
 
     @property
-    def named_alone(self) -> "Theta":
-        """The same weights, of the objective that has them as its own."""
+    def shared(self) -> "Theta":
+        """The same weights by the objective that other objectives have them from; see ``Objective.of_theta``."""
         return replace(self, objective=self.objective.of_theta)
 
 

@@ -162,7 +162,7 @@ def test_many_pairs_on_the_same_rows(word: str | None, precision: Precision) -> 
             before = chance(mask, draws.probability[0]) * chance(chosen, rate)
             for name, each in found[0].items():
                 for m, of in enumerate(thetas):
-                    total[0][name][m] += (before if word and of.named_alone == Theta(Iwae()) else weight) * each[m]
+                    total[0][name][m] += (before if word and of.shared == Theta(Iwae()) else weight) * each[m]
             for name, each in found[1].items():
                 total[1][name] += weight * each
     assert probability is not None
