@@ -89,9 +89,11 @@ def sleep_gradient(model: Dreamer, dreams: Dreams) -> dict[str, Tensor]:
     """Return minus the gradient of the mean of log q(z | x) over dreams, by each parameter of phi.
 
     Its expectation is minus d/dphi E_{p(x, z)} log q(z | x): a step down it brings q nearer to the posterior of the
-    model on data of the model. Reference: arXiv 1406.2751, section 3; Hinton et al. 1995.
+    model on data of the model. Without parameters there is none. Reference: arXiv 1406.2751, section 3; Hinton et al.
+    1995.
     """
-    phi = model.posterior_parameters()
+    if not (phi := model.posterior_parameters()):
+        return {}
     with torch.enable_grad():
         loss = -model.log_posterior(dreams).mean()
     found = torch.autograd.grad(loss, list(phi.values()), allow_unused=True, materialize_grads=True)

@@ -13,9 +13,8 @@ from dregcli.engine.execution.batch import Named
 from dregcli.engine.execution.tempered import TemperedBatch
 from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.models.base import Model
-from dregcli.engine.objectives import Objective
 from dregcli.engine.outer import Stacked, dense
-from dregcli.engine.pairs import Pair
+from dregcli.engine.pairs import Pair, Theta
 from dregcli.engine.prior_rule import RULES, PriorRule
 from dregcli.engine.weights import log_mean_exp
 from dregcli.engine.wide import widened
@@ -150,7 +149,7 @@ class Step:
             self._batch = self._tempered = TemperedBatch(self._batch, kl_weight, k_chunk=execution.k_chunk)
         self._execution = execution
         self._rows: WeighedRows | None = None
-        self._theta: dict[tuple[Objective, PriorRule | None], Named] = {}
+        self._theta: dict[tuple[Theta, PriorRule | None], Named] = {}
 
     def _evaluated(self, weigh: PairWeigh) -> WeighedRows:
         weigh = replace(weigh, kl_weight=self._kl_weight, noise=self._noise)
@@ -201,21 +200,21 @@ class Step:
         self._model.require_pairs([pair])
         rows = self._evaluated(PairWeigh((pair,), train_model, mixed=self._batch.mixed, rules=(self._rule,)))
         sums = rows.sums(rows.weights)
-        if train_model and pair.keeps_theta:
-            self._keep({(pair.objective, self._rule): sums.model[0]})
+        if train_model:
+            self._keep({(pair.theta, self._rule): sums.model[0]})
+        learned = pair.estimator.learned
         # A posterior without parameters to train has no gradient.
-        gradient, *slopes = self._batch.through_posterior(sums.posterior) or [{}]
+        gradient, *slopes = self._batch.through_posterior(sums.posterior) or [{}] * (1 + len(learned))
         if share := pair.objective.dreams:
             asleep = self._sleep_gradient()
             gradient = {name: each + share * asleep[name] for name, each in gradient.items()}
-        learned = zip(pair.estimator.learned, slopes, strict=True)
         log_w, values = self._with_the_bound(rows)
         return Gradients(
             log_w=log_w,
             values=values,
             model=sums.model[0] if train_model else {},
             posterior=gradient,
-            learned={name: _slope(gradient, each) for name, each in learned},
+            learned={name: _slope(gradient, each, log_w) for name, each in zip(learned, slopes, strict=True)},
         )
 
     def each(
@@ -237,8 +236,8 @@ class Step:
                 are not given.
 
         Returns:
-            Theta's gradients, stacked: for each rule in turn, one for each distinct objective in the order of the
-            pairs; and phi's gradients, one for each pair.
+            Theta's gradients, stacked: for each rule in turn, one for each distinct theta in the order of the pairs;
+            and phi's gradients, one for each pair.
 
         Raises:
             SpecError: the model cannot be trained by one of the pairs.
@@ -250,13 +249,11 @@ class Step:
         weigh = PairWeigh(pairs, train_model, learning=False, known=known, mixed=self._batch.mixed, rules=treated)
         rows = self._evaluated(weigh)
         sums = rows.sums(rows.weights)
-        objectives = dict.fromkeys(pair.objective for pair in pairs) if train_model else {}
-        wanted = [(objective, rule) for rule in treated for objective in objectives]
+        thetas = dict.fromkeys(pair.theta for pair in pairs) if train_model else {}
+        wanted = [(theta, rule) for rule in treated for theta in thetas]
         computed = zip([each for each in wanted if each not in known], sums.model, strict=True)
         gradients = {**self._theta, **dict(computed)}
-        # A pair that leaves samples out has another theta than the other pairs of its objective.
-        kept = {pair.objective for pair in pairs if pair.keeps_theta}
-        self._keep({each: gradients[each] for each in wanted if each[0] in kept})
+        self._keep({each: gradients[each] for each in wanted})
         found = [gradients[each] for each in wanted]
         model = {name: torch.stack([each[name] for each in found]) for name in (found[0] if found else ())}
         posterior = self._batch.stacked_through_posterior(sums.posterior)
@@ -268,20 +265,25 @@ class Step:
             }
         return model, posterior
 
-    def _keep(self, gradients: Mapping[tuple[Objective, PriorRule | None], Named]) -> None:
+    def _keep(self, gradients: Mapping[tuple[Theta, PriorRule | None], Named]) -> None:
         """Keep theta's gradients, which some objectives share."""
-        for (objective, rule), each in gradients.items():
-            self._theta |= {(objective, rule): each, (objective.of_theta, rule): each}
+        for (theta, rule), each in gradients.items():
+            self._theta |= {(theta, rule): each, (theta.shared, rule): each}
 
     def _share(self, pairs: Iterable[Pair]) -> None:
         """Let objectives have gradients of theta that were computed for another one with the same weights."""
-        for objective in {pair.objective for pair in pairs if pair.keeps_theta}:
+        for theta in {pair.theta for pair in pairs}:
             self._theta |= {
-                (objective, rule): each for (other, rule), each in self._theta.items() if other == objective.of_theta
+                (theta, rule): each for (other, rule), each in self._theta.items() if other == theta.shared
             }
 
 
-def _slope(gradient: Named, derivative: Named) -> Tensor:
-    """Return d mean(gradient^2) / d parameter, where ``derivative`` is d gradient / d parameter; float64 scalar."""
+def _slope(gradient: Named, derivative: Named, like: Tensor) -> Tensor:
+    """Return d mean(gradient^2) / d parameter, where ``derivative`` is d gradient / d parameter; float64 scalar.
+
+    It is 0 where there is no gradient; ``like`` then gives the device.
+    """
+    if not gradient:
+        return widened(like.new_zeros(()))
     products = [(widened(gradient[name]) * widened(derivative[name])).sum() for name in gradient]
     return 2.0 * torch.stack(products).sum() / sum(each.numel() for each in gradient.values())

@@ -17,6 +17,24 @@ from dregcli.names import Promise, SampleNoise
 
 
 @dataclass(frozen=True)
+class Theta:
+    """The weights of a gradient of theta, which all pairs with equal ones share.
+
+    Attributes:
+        objective: the objective whose own weights they are.
+        left_out: the number of last samples that have none; the others' weights are those of the objective at them.
+    """
+
+    objective: Objective
+    left_out: int = 0
+
+    @property
+    def shared(self) -> "Theta":
+        """The same weights by the objective that other objectives have them from; see ``Objective.of_theta``."""
+        return replace(self, objective=self.objective.of_theta)
+
+
+@dataclass(frozen=True)
 class Pair:
     """An objective and an estimator that are used together."""
 
@@ -44,9 +62,14 @@ class Pair:
         return self.estimator.uses_score(self.objective)
 
     @property
+    def theta(self) -> Theta:
+        """The weights of theta's gradient; those of most pairs are their objective's own."""
+        return Theta(self.objective, self.estimator.left_out)
+
+    @property
     def keeps_theta(self) -> bool:
         """Whether theta's weights are the objective's own, which all such pairs of an objective share."""
-        return self.estimator.keeps_theta
+        return not self.estimator.left_out
 
     @property
     def needs_score_identity(self) -> bool:

@@ -33,8 +33,8 @@ class Tracker:
         self._trained = trained
         self._device = device
         self._moments = {network: NetworkMoments() for network in NETWORKS}
-        objectives = list(dict.fromkeys(pair.objective for pair in pairs))
-        self._objectives = [objectives.index(pair.objective) for pair in pairs]
+        thetas = list(dict.fromkeys(pair.theta for pair in pairs))
+        self._thetas = [thetas.index(pair.theta) for pair in pairs]
 
     def add(self, step: Step, current: Pair, *, train_model: bool) -> None:
         """Measure one step.
@@ -48,7 +48,7 @@ class Tracker:
         model, posterior = step.stacked(pairs, train_model=train_model)
         gradients: dict[str, Stacked] = {"posterior": posterior}
         if train_model:
-            gradients["model"] = model
+            gradients["model"] = self._as_at_first(model, pairs)
         for network, each in gradients.items():
             if each:  # otherwise no parameter of this network is trained
                 self._moments[network].add(each)
@@ -56,6 +56,20 @@ class Tracker:
     def _now(self, pair: Pair, current: Pair) -> Pair:
         """Return a pair at the step's objective, if its objective is the one that trains."""
         return replace(pair, objective=current.objective) if pair.objective == self._trained.objective else pair
+
+    def _as_at_first(self, model: Named, pairs: Sequence[Pair]) -> Named:
+        """Return theta's gradients with one row for each theta that was distinct at the first step.
+
+        A step has one for each distinct theta of its own. The objective that trains may have become that of another
+        pair, but the moments need the same rows at all steps.
+
+        Args:
+            model: theta's gradients of the step.
+            pairs: the pairs at the step.
+        """
+        now = list(dict.fromkeys(pair.theta for pair in pairs))
+        rows = [now.index(pairs[self._thetas.index(i)].theta) for i in range(max(self._thetas) + 1)]
+        return {name: each[rows] for name, each in model.items()} if len(rows) > len(now) else model
 
     def row(self) -> dict[str, float]:
         """Return the statistics of every pair, by ``TrackedColumn``, and the window's steps; begin a new window.
@@ -75,11 +89,11 @@ class Tracker:
         return found
 
     def _columns(self, network: str, both: Tensor, *, windowed: bool) -> dict[str, float]:
-        """Return the columns of variances and ratios, (2, P), for the pairs or for their objectives."""
+        """Return the columns of variances and ratios, (2, P), for the pairs or for their thetas."""
         values: list[list[float]] = both.tolist()  # pyright: ignore[reportUnknownVariableType]
         return {
             TrackedColumn(self._name(pair), network, statistic, windowed).name: of_pairs[
-                self._objectives[i] if network == "model" else i
+                self._thetas[i] if network == "model" else i
             ]
             for i, pair in enumerate(self._pairs)
             for statistic, of_pairs in zip(STATISTICS, values, strict=True)

@@ -87,7 +87,10 @@ class Trainer:
         tracked: Sequence[Pair] = (),
         record: Record | None = None,
     ) -> None:
-        model.require_pairs([pair])
+        self._objective = objective or ScheduledObjective(pair.objective)
+        stages = [replace(pair, objective=each) for each in self._objective.stages()]
+        for each in (stages[-1], *stages):  # the first fault is enough, and best that of a word that the user typed
+            model.require_pairs([each])
         model.require_pairs(tracked, option="track-estimators")
         self._rule = RULES[prior_gradient]
         if self._rule:
@@ -97,11 +100,10 @@ class Trainer:
         if self._execution.shares_batch and (refusal := model.no_shared_batch):
             raise SpecError([Fault("shard", f"{refusal} Use --shard samples.")])
         if noise is SampleNoise.ANTITHETIC:
-            require_antithetic(model, [pair, *tracked], k, self._rule)
+            require_antithetic(model, [*stages, *tracked], k, self._rule)
         self.model = model
         self.step = 0
         self.window = Window()
-        self._objective = objective or ScheduledObjective(pair.objective)
         self._batches = TrainingBatches(
             examples, pixels, k=k, batch_size=batch_size, width=model.latent_width, seed=seed, noise=noise
         )

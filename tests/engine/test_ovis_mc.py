@@ -10,18 +10,24 @@ import torch
 from torch import Tensor
 
 from dregcli.engine import ESTIMATORS, coefficients
+from dregcli.engine.diagnostics.measurement import Plan
+from dregcli.engine.diagnostics.replicates import ToyReplicates
 from dregcli.engine.diagnostics.source import comparison_of
 from dregcli.engine.estimators.base import Coefficients, Estimator
+from dregcli.engine.estimators.dreg import Dreg
 from dregcli.engine.estimators.ovis_mc import OvisMc
 from dregcli.engine.estimators.reinforce import Reinforce
 from dregcli.engine.estimators.reparam import Reparam
 from dregcli.engine.execution import Execution
 from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.gradients import Step
+from dregcli.engine.models.gaussian_toy import toy_problem
 from dregcli.engine.objectives import Objective, Terms
 from dregcli.engine.objectives.iwae import Iwae
-from dregcli.engine.pairs import Pair
+from dregcli.engine.pairs import Pair, resolve_pair
+from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.weights import log_mean_exp, normalised
+from dregcli.names import Network
 from tests.support.dense import GivenNoise, dense_gradients
 from tests.support.exact import small_batch, small_vae
 from tests.support.prior_rules import RULES
@@ -185,19 +191,42 @@ def test_bias_check_compares_with_the_own_target() -> None:
     assert float((ours - every)[1:].abs().max()) > 1e-3
 
 
-def test_other_pairs_of_the_objective_keep_their_theta() -> None:
-    """Pairs of one objective share theta's gradient where they are measured together."""
+def test_variance_is_measured_against_the_own_target() -> None:
+    """phi's of the first samples, and with ``exclusive`` theta's, which then has a row and a gradient of its own."""
+    exclusive, every, dreg = (
+        resolve_pair("iwae", word, 4) for word in ("ovis-mc:samples=3,exclusive=true", "ovis-mc:samples=3", "dreg")
+    )
+    source = ToyReplicates(toy_problem(Randomness(0)), Randomness(0))
+    for pairs in ([exclusive, every, dreg], [dreg, exclusive, every], [exclusive]):
+        plan = Plan.of(pairs, 4, source, [])
+        aims = {pair: Pair(Iwae(), pair.estimator.with_its_target(Dreg())) for pair in pairs}
+        for of in (plan.targets, plan.directions):
+            assert [plan.pairs[i] for i in of[Network.ENCODER]] == [aims[pair] for pair in pairs]
+        thetas = list(dict.fromkeys(pair if pair == exclusive else None for pair in pairs))
+        assert [each.pair for each in plan.sequences[Network.DECODER]] == thetas
+        drawn = source.draw(Stream.VARIANCE_NOISE, 0, 5, plan.pairs, 4).gradients[Network.DECODER]
+        assert len(drawn) == len(thetas)
+        for gradient, pair in zip(drawn, thetas, strict=True):
+            alone = source.draw(Stream.VARIANCE_NOISE, 0, 5, [pair or dreg], 4).gradients[Network.DECODER][0]
+            torch.testing.assert_close(gradient, alone)
+
+
+def test_each_has_its_own_theta_beside_other_pairs_of_the_objective() -> None:
+    """Pairs of one objective that use all samples share theta's gradient where they are measured together."""
     log_w = torch.tensor([[0.3], [-1.0], [0.9]], dtype=torch.float64)
     exclusive, plain = Pair(Iwae(), OvisMc(exclusive=True)), Pair(Iwae(), Reparam())
     (own,) = PairWeigh((exclusive,))(log_w).model
     torch.testing.assert_close(own, torch.cat([normalised(log_w[:2]), torch.zeros_like(log_w[2:])]))
-    for pairs in ((exclusive, plain), (plain, exclusive)):
-        (shared,) = PairWeigh(pairs, learning=False)(log_w).model
-        torch.testing.assert_close(shared, normalised(log_w))
+    for pairs in ((exclusive, plain, Pair(Iwae(), OvisMc())), (plain, exclusive, plain)):
+        found = PairWeigh(pairs, learning=False)(log_w).model
+        thetas = list(dict.fromkeys(pair.theta for pair in pairs))
+        assert len(found) == len(thetas) == 2
+        torch.testing.assert_close(found[thetas.index(plain.theta)], normalised(log_w))
+        torch.testing.assert_close(found[thetas.index(exclusive.theta)], own)
 
 
-def test_a_step_does_not_give_its_theta_to_pairs_that_are_measured_later() -> None:
-    """A run that trains with exclusive, and tracks another estimator, shows the other one's theta."""
+def test_a_step_shows_each_pair_its_own_theta() -> None:
+    """A run that trains with exclusive and tracks another estimator, or the other way round."""
     model = small_vae()
     pixels, noise = small_batch(model, k=4)
     exclusive, plain = Pair(Iwae(), OvisMc(exclusive=True)), Pair(Iwae(), Reparam())
@@ -205,12 +234,13 @@ def test_a_step_does_not_give_its_theta_to_pairs_that_are_measured_later() -> No
     for first in (
         lambda step: step.gradients(exclusive).model,
         lambda step: step.each((exclusive,), train_model=True),
+        lambda step: step.gradients(plain).model,
     ):
         step = Step(model, pixels, GivenNoise(noise), Execution())
         first(step)
         found, _ = step.each((exclusive, plain), train_model=True)
         for name, gradient in every.items():
-            torch.testing.assert_close(found[name][0], gradient)
+            torch.testing.assert_close(found[name], torch.stack([own[name], gradient]))
             assert not torch.allclose(gradient, own[name])
 
 
@@ -219,7 +249,11 @@ def test_theta_that_leaves_samples_out_follows_the_score_of_the_prior() -> None:
     log_w, rule = torch.tensor([[0.3], [-1.0], [0.9]], dtype=torch.float64), RULES["joint"]
     exclusive, plain = Pair(Iwae(), OvisMc(exclusive=True)), Pair(Iwae(), Reparam())
     assert PairWeigh((exclusive,), rules=(rule,))(log_w).rules == ()
-    assert PairWeigh((exclusive, plain), rules=(rule,))(log_w).rules == (rule,)
+    found = PairWeigh((exclusive, plain), rules=(rule,))(log_w)
+    assert found.rules == (None, rule)
+    v = normalised(log_w)
+    assert found.square is not None
+    torch.testing.assert_close(found.square[1], v.square())
 
 
 def test_only_a_target_of_its_own_is_announced() -> None:

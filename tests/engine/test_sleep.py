@@ -30,7 +30,7 @@ from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.programs.contract import Draw, Given, LatentModel, ModelData
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.randomness import Randomness, Stream
-from dregcli.engine.words import parse_objective, word_of
+from dregcli.engine.words import parse_objective, parse_scheduled, word_of
 from dregcli.errors import SpecError
 from dregcli.names import Backward, DataKind, LikelihoodName, Network
 from tests.engine.test_captured import call_again
@@ -307,6 +307,29 @@ def test_replicates_have_their_own_dreams() -> None:
     assert not torch.equal(one, reference)
 
 
+class _StillQ(_Shared):
+    """A posterior without parameters."""
+
+    def posterior(self, x: Tensor, draw: Draw) -> None:
+        draw("z", Independent(Normal(x.flatten(1), 1.0), 1))
+
+
+def test_a_posterior_without_parameters_trains_the_model_alone() -> None:
+    """Its gradient is empty, awake and asleep, and what an estimator learns by it stays as it is."""
+    model, pixels = _program(_StillQ()), torch.tensor([[0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
+    plain = {word: resolve_pair(word, "reparam", 3) for word in ("rws", "iwae")}
+    theta = {word: _step(model, pixels, Execution(), 3).gradients(pair).model for word, pair in plain.items()}
+    others = ("rws:sleep=0.3/dreg", "rws:sleep=1/reparam", "iwae/dreg-cv")
+    pairs = tuple(resolve_pair(*word.split("/"), 3) for word in others)
+    for pair in pairs:
+        found = _step(model, pixels, Execution(), 3).gradients(pair)
+        assert found.posterior == {}
+        assert torch.equal(found.model["m"], theta[pair.objective.name]["m"])
+        assert found.learned == dict.fromkeys(pair.estimator.learned, 0.0)
+        assert [each.dtype for each in found.slopes()] == [torch.float64] * len(pair.estimator.learned)
+    assert _step(model, pixels, Execution(), 3).each(pairs, train_model=True)[1] == {}
+
+
 class _NoSamples(Bernoulli):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         raise NotImplementedError
@@ -319,9 +342,16 @@ class _Unsampled(_Bits):
 
 
 def test_what_cannot_dream_is_refused() -> None:
+    """Before the first step, at whichever step of a schedule the dreams begin."""
     model = _program(_Unsampled())
+    for change, dreams in (("0->0.9@10", 0.9), ("0->1@10:linear", 1.0), ("1->0@10:linear", 1.0)):
+        objective = parse_scheduled(f"rws:sleep={change}")
+        with pytest.raises(
+            SpecError, match=rf"'rws:sleep={dreams}' trains q on samples of the model, but p\(x \| z\)"
+        ):
+            small_trainer(model=model, start=objective.start, word="reparam", objective=objective)
     with pytest.raises(
-        SpecError, match=r"p\(x | z\) .* cannot be sampled: it has no method sample\. Use rws without"
+        SpecError, match=r"p\(x \| z\) .* cannot be sampled: it has no method sample\. Use rws without"
     ):
         model.require_pairs([resolve_pair("rws:sleep=0.5", "reparam", 3)])
     model.require_pairs([resolve_pair("rws", "reparam", 3)])

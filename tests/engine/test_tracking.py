@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from dregcli.engine.pairs import Pair, estimators_of, resolve_pair
 from dregcli.engine.pixels import Dynamic
 from dregcli.engine.tracking import TRACKED, Tracker
 from dregcli.engine.training import Trainer
+from dregcli.engine.words import parse_scheduled
 from tests.support.dense import GivenNoise, dense_gradients
 from tests.support.exact import small_vae
 from tests.support.screened_batch import EXECUTIONS
@@ -195,12 +196,19 @@ def test_moments_put_back_continue_bit_for_bit() -> None:
 
 
 def _trainer(
-    tracked: Sequence[Pair] = (), *, kind: type[Trainer] = Trainer, word: str = "dreg", k: int = K, **changes
+    tracked: Sequence[Pair] = (),
+    *,
+    kind: type[Trainer] = Trainer,
+    start: str = "iwae",
+    word: str = "dreg",
+    k: int = K,
+    **changes,
 ) -> Trainer:
     stored = torch.randint(0, LEVELS + 1, (20, 12), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    settings = {"k": k, "batch_size": 4, "lr": 0.01, "seed": 1, "tracked": tracked, **changes}
+    objective = parse_scheduled(start)
+    settings = {"k": k, "batch_size": 4, "lr": 0.01, "seed": 1, "tracked": tracked, "objective": objective, **changes}
     model = small_vae() if kind is _Float64 else small_vae().float()
-    return kind(model, resolve_pair("iwae", word, k), ResidentExamples(stored), Dynamic(LEVELS), **settings)
+    return kind(model, resolve_pair(objective.start, word, k), ResidentExamples(stored), Dynamic(LEVELS), **settings)
 
 
 class _Float64(Trainer):
@@ -222,7 +230,11 @@ class _Replay:
     def advance(self, trainer: Trainer, *, learning: str = "") -> None:
         pixels, draws, _ = trainer._drawn()
         noise = draws.noise(0, draws.k)
-        now = [trainer.trained.learned.pair if name == learning else pair for name, pair in self.pairs.items()]
+        first, current = trainer.trained.learned.pair.objective, trainer._pair(trainer.step).objective
+        now = [replace(pair, objective=current) if pair.objective == first else pair for pair in self.pairs.values()]
+        now = [
+            trainer.trained.learned.pair if name == learning else p for name, p in zip(self.pairs, now, strict=True)
+        ]
         found = [dense_gradients(trainer.model, pixels, noise, pair) for pair in now]
         for network, vectors in self.vectors.items():
             each = [getattr(one, network) for one in found]
@@ -258,6 +270,7 @@ OTHERS = {
     "rws-reparam": ("rws", "reparam"),
     "vr-iwae:alpha=0.25-dreg": ("vr-iwae:alpha=0.25", "dreg"),
     "dreg-alpha:alpha=0.25": ("iwae", "dreg-alpha:alpha=0.25"),
+    "ovis-mc:samples=2,exclusive=true": ("iwae", "ovis-mc:samples=2,exclusive=true"),
 }
 
 
@@ -274,6 +287,35 @@ def test_the_trained_pair_is_measured_as_it_learns_and_its_like_are_not() -> Non
     options = {"kind": _Float64, "word": "dreg-cv", "lr": 0.1}
     assert _off(_trainer(list(pairs.values()), **options), _Replay(pairs), 6, learning="dreg-cv") < 1e-9
     assert _off(_trainer(list(pairs.values()), **options), _Replay(pairs), 6) > 1e-3, "the replay's stays at 0"
+
+
+MERGING = "vr-iwae:alpha=0.9->0.25@3:linear"
+"""At the fourth step it becomes the objective of a tracked pair, in the middle of the second window."""
+
+
+def test_an_objective_that_becomes_another_tracked_one_keeps_a_row_of_its_own() -> None:
+    """And states from before the two are one, and from afterwards, continue bit for bit."""
+    words = {
+        "rws-dreg": ("rws", "dreg"),
+        "dreg": ("vr-iwae:alpha=0.9", "dreg"),
+        "vr-iwae:alpha=0.25-stl": ("vr-iwae:alpha=0.25", "stl"),
+        "jvi-reparam": ("jvi", "reparam"),
+    }
+    pairs = {name: resolve_pair(*each, 4) for name, each in words.items()}
+    options = {"kind": _Float64, "start": MERGING, "k": 4}
+    straight, cut = (_trainer(list(pairs.values()), **options) for _ in range(2))
+    assert _off(straight, _Replay(pairs), 7) < 1e-9
+    for step in range(9):
+        if step in (2, 7):
+            cut.row()
+        if step in (1, 3, 5):
+            state, cut = cut.state(), _trainer(list(pairs.values()), **options)
+            cut.load(state.step, state.model, state.optimizer, state.window)
+        cut.advance()
+    for _ in range(2):
+        straight.advance()
+    assert tensors_sha256(cut.state().optimizer) == tensors_sha256(straight.state().optimizer)
+    assert cut.row() == straight.row()
 
 
 class _Rolled(Tracker):

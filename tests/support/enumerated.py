@@ -124,20 +124,12 @@ def _by(value: Tensor, parameters: Any) -> Named:
     return dict(zip(parameters, found, strict=True))
 
 
-def found_each(pairs: Sequence[Pair], k: int, execution: Execution, sharp: float = 1.0) -> list[tuple[Named, Named]]:
-    """As ``found``; each pair whose weights of theta are not its objective's is alone in its step."""
-    alone = {pair for pair in pairs if getattr(pair.estimator, "exclusive", False)}
-    groups = [[pair for pair in pairs if pair not in alone], *([pair] for pair in alone)]
-    every = [each for group in groups for each in zip(group, found(group, k, execution, sharp), strict=True)]
-    return [dict(every)[pair] for pair in pairs]
-
-
 def found(pairs: Sequence[Pair], k: int, execution: Execution, sharp: float = 1.0) -> list[tuple[Named, Named]]:
     """What the executor's gradients by each pair are on average, ascent: over all tuples, and over all kept rows."""
     model, bits = network(sharp), tuples(k)
     total: list[tuple[Named, Named]] = []
     masks = every(k) if execution.backward is Backward.SCREENED else [None]
-    objectives = list(dict.fromkeys(pair.objective for pair in pairs))
+    thetas = list(dict.fromkeys(pair.theta for pair in pairs))
     share = -written_out(k, sharp)[2].detach() * bits.shape[1]
     for mask in masks:
         draws = GivenBits(bits, mask)
@@ -148,7 +140,7 @@ def found(pairs: Sequence[Pair], k: int, execution: Execution, sharp: float = 1.
         assert value is not None
         sums = rows.sums(RowWeights(value, *(None if each is None else each * scale for each in arrays)))  # pyright: ignore[reportArgumentType]
         phi = batch.through_posterior(sums.posterior)
-        each = [(sums.model[objectives.index(pair.objective)], mine) for pair, mine in zip(pairs, phi, strict=True)]
+        each = [(sums.model[thetas.index(pair.theta)], mine) for pair, mine in zip(pairs, phi, strict=True)]
         total = [(_sum(a, c), _sum(b, d)) for (a, b), (c, d) in zip(total, each, strict=True)] if total else each
     return total
 

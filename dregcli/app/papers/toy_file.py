@@ -14,7 +14,7 @@ from dregcli.specs.papers.document import Paper, Published, ToyGradients
 from dregcli.specs.papers.lines import Place
 
 Key = tuple[str, str | None]
-"""The words of objective and estimator of a gradient; the decoder's has no estimator."""
+"""The words of objective and estimator of a gradient; a decoder's has no estimator if all pairs share it."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,9 @@ def key_of(published: Published) -> Key:
 
 
 def gradient_of(pair: Pair, network: str) -> Key:
-    """Return the words of a pair's gradient in the encoder or in the decoder."""
-    return word_of(pair.objective), word_of(pair.estimator) if network == "encoder" else None
+    """Return the words of a pair's gradient in the encoder or in the decoder, which most pairs share."""
+    is_shared = network != "encoder" and pair.keeps_theta
+    return word_of(pair.objective), None if is_shared else word_of(pair.estimator)
 
 
 def ks_in_words(ks: Sequence[int]) -> str:

@@ -17,7 +17,7 @@ from dregcli.engine.diagnostics.jackknife import (
     mean_of_groups,
     statistic_of_sets,
 )
-from dregcli.engine.diagnostics.references import directions_of
+from dregcli.engine.diagnostics.references import directions_of, own_direction_of
 from dregcli.engine.diagnostics.replicates import Replicates
 from dregcli.engine.diagnostics.unlike_groups import product_of_means
 from dregcli.engine.diagnostics.variance_result import NAMES, GradientOf, Name
@@ -56,12 +56,13 @@ class Plan:
     """The gradients that are drawn at one K.
 
     Attributes:
-        pairs: the requested pairs, then the pair of each objective that shows its direction, if it was not requested.
+        pairs: the requested pairs, then the pairs that show the directions of their targets, if they were not
+            requested.
         prior: the requested kinds of the prior's gradient, then the kind that shows its direction, if it was not
             requested; empty for a fixed prior.
         sequences: sequences that are reported, by network; in the order in which a draw returns them.
         directions: for each network and sequence, the sequence whose mean gives the direction of measurement.
-        targets: for each network and sequence, the sequence whose mean is the objective's own gradient.
+        targets: for each network and sequence, the sequence whose mean is the gradient of its target.
     """
 
     pairs: list[Pair]
@@ -75,24 +76,27 @@ class Plan:
         """Plan for the pairs that are defined with k samples, and for kinds of the prior's gradient."""
         asked = working_pairs(pairs, k)
         shown = {pair.objective: pair for pair in directions_of(asked, k, source.takes)}
-        objectives = list(shown)
-        drawn = list(dict.fromkeys([*asked, *shown.values()]))
+        aims = [own_direction_of(pair, k, source.takes) or shown[pair.objective] for pair in asked]
+        drawn = list(dict.fromkeys([*asked, *aims]))
         # An unbiased pair points in the same direction as the one that has the least noise; a biased pair does not.
-        along = [shown[pair.objective] if pair.promise(k) is Promise.UNBIASED else pair for pair in asked]
+        along = [aim if pair.promise(k) is Promise.UNBIASED else pair for pair, aim in zip(asked, aims, strict=True)]
+        # A pair and the one that shows its direction have the same theta, so that no other theta is drawn.
+        every = dict.fromkeys(pair.theta for pair in asked)
+        thetas = [next(pair for pair in asked if pair.theta == each) for each in every]
         shows = prior_direction(source.prior_gradients)
         kinds = list(dict.fromkeys([*prior, *shows]))
-        first = [kinds.index(each) * len(objectives) for each in shows]
+        first = [kinds.index(each) * len(thetas) for each in shows]
         sequences = {
             Network.ENCODER: [GradientOf(Network.ENCODER, pair.objective, pair) for pair in asked],
-            Network.DECODER: [GradientOf(Network.DECODER, each) for each in objectives],
-            Network.PRIOR: [GradientOf(Network.PRIOR, each, prior=kind) for kind in prior for each in objectives],
+            Network.DECODER: [GradientOf.of_theta(Network.DECODER, each) for each in thetas],
+            Network.PRIOR: [GradientOf.of_theta(Network.PRIOR, each, kind) for kind in prior for each in thetas],
         }
         directions = {
             Network.ENCODER: [drawn.index(each) for each in along],
-            Network.DECODER: [*range(len(objectives))],
-            Network.PRIOR: [start + i for start in first for _ in prior for i in range(len(objectives))],
+            Network.DECODER: [*range(len(thetas))],
+            Network.PRIOR: [start + i for start in first for _ in prior for i in range(len(thetas))],
         }
-        targets = directions | {Network.ENCODER: [drawn.index(shown[pair.objective]) for pair in asked]}
+        targets = directions | {Network.ENCODER: [drawn.index(each) for each in aims]}
         return cls(
             drawn,
             kinds,
@@ -102,7 +106,7 @@ class Plan:
         )
 
     def promise(self, of: GradientOf, k: int) -> Promise:
-        """Return a sequence's promise. The expected gradient of theta is the objective's for every estimator."""
+        """Return a sequence's promise. The expected gradient of theta is that of its target for every estimator."""
         return of.pair.promise(k) if of.pair else Promise.UNBIASED
 
 
@@ -111,7 +115,7 @@ class Measurement:
 
     Args:
         directions: for each reported sequence, the sequence that gives its direction.
-        targets: for each reported sequence, the sequence that has the objective's own expectation.
+        targets: for each reported sequence, the sequence that has the expectation of its target.
         references: for each reported sequence, a unit vector, shape (P, D).
         replicates: number of replicates, R.
     """

@@ -62,6 +62,11 @@ def direction_of(objective: Objective, k: int, takes: Takes) -> Pair | None:
     return _first(objective, _OF_DIRECTIONS, k, takes)
 
 
+def own_direction_of(pair: Pair, k: int, takes: Takes) -> Pair | None:
+    """Return the same for a pair's own target, which an estimator can give phi in the place of the objective's."""
+    return _first(pair.objective, map(pair.estimator.with_its_target, _OF_DIRECTIONS), k, takes)
+
+
 def directions_of(pairs: Sequence[Pair], k: int, takes: Takes) -> list[Pair]:
     """Return for each objective of some pairs the pair that shows its direction, or one of the pairs without it."""
     objectives = {pair.objective: pair for pair in reversed(pairs)}

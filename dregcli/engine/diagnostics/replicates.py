@@ -25,8 +25,8 @@ class Drawn:
     """n independent replicates, as descent directions.
 
     Attributes:
-        gradients: for the encoder one sequence per pair, for the decoder one per distinct objective in the order of
-            the pairs, and for a learned prior that many for each kind of its gradient in turn; (P, n, D) each.
+        gradients: for the encoder one sequence per pair, for the decoder one per distinct theta in the order of the
+            pairs, and for a learned prior that many for each kind of its gradient in turn; (P, n, D) each.
         bound: the IWAE bound at K, mean over the examples, shape (n,), float64, nats.
         ess: effective sample size, mean over the examples, shape (n,), float64.
     """
@@ -168,10 +168,10 @@ class ModelReplicates:
         step = Step(self._model, self._pixels, noise, self._execution, dreams=dreams)
         theta, phi = step.each(tuple(pairs), train_model=True, rules=[RULES[each] for each in prior] or None)
         # The likelihood's own gradient is the same for every kind of the prior's gradient, up to rounding.
-        objectives = len({pair.objective for pair in pairs})
+        thetas = len({pair.theta for pair in pairs})
         of = {
             Network.ENCODER: phi,
-            Network.DECODER: {name: each[:objectives] for name, each in theta.items() if name not in self._of_prior},
+            Network.DECODER: {name: each[:thetas] for name, each in theta.items() if name not in self._of_prior},
             Network.PRIOR: {name: each for name, each in theta.items() if name in self._of_prior},
         }
         bound, _, ess = step.values.mean(dim=1, keepdim=True)

@@ -141,9 +141,13 @@ class StepStudy:
         encoder = {pair: self._numbers(Network.ENCODER, i, target) for i, pair in finite}
         decoder: dict[Pair, Numbers] = {}
         if Network.DECODER in self._networks:
-            # All pairs are of one objective, so that there is one sequence.
-            shared = self._numbers(Network.DECODER, 0, 0)
-            decoder = dict.fromkeys(encoder, shared)
+            thetas = list(dict.fromkeys(pair.theta for pair in self._pairs))
+            of_target = thetas.index(self._target.theta)
+            found = {
+                each: self._numbers(Network.DECODER, thetas.index(each), of_target)
+                for each in dict.fromkeys(pair.theta for pair in encoder)
+            }
+            decoder = {pair: found[pair.theta] for pair in encoder}
         return Found(encoder, decoder)
 
     def _numbers(self, network: Network, i: int, target: int) -> Numbers:

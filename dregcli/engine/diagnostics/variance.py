@@ -183,11 +183,9 @@ class VarianceStudy:
                     found.setdefault(of, []).append(Row(of, k, plan.promise(of, k), each))
         # In the order of the requested pairs; not all of them are defined at every K.
         order = [GradientOf(Network.ENCODER, pair.objective, pair) for pair in self._pairs]
-        order += [GradientOf(Network.DECODER, pair.objective) for pair in self._references]
-        order += [
-            GradientOf(Network.PRIOR, pair.objective, prior=kind) for pair in self._references for kind in self._prior
-        ]
-        return [row for of in order for row in found.get(of, [])]
+        order += [GradientOf.of_theta(Network.DECODER, pair) for pair in self._pairs]
+        order += [GradientOf.of_theta(Network.PRIOR, pair, kind) for pair in self._pairs for kind in self._prior]
+        return [row for of in dict.fromkeys(order) for row in found.get(of, [])]
 
     def sampled(self) -> list[Sampled]:
         """Return the results that all pairs share, at every finished K."""

@@ -28,7 +28,8 @@ class GradientOf:
     Attributes:
         network: encoder, decoder or prior.
         objective: objective of the gradient.
-        pair: objective and estimator; None for decoder and prior, whose gradients are the same for all estimators.
+        pair: objective and estimator; None for decoder and prior, whose gradients are the same for all estimators
+            but those that leave samples out of them.
         prior: kind of the prior's gradient; None for encoder and decoder.
     """
 
@@ -36,6 +37,11 @@ class GradientOf:
     objective: Objective
     pair: Pair | None = None
     prior: PriorGradient | None = None
+
+    @classmethod
+    def of_theta(cls, network: Network, pair: Pair, prior: PriorGradient | None = None) -> "GradientOf":
+        """Return a pair's gradient of the decoder or of the prior."""
+        return cls(network, pair.objective, None if pair.keeps_theta else pair, prior)
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Row:
     Attributes:
         of: the gradient that the vectors belong to.
         k: samples per example.
-        promise: whether the expected gradient is the objective's own.
+        promise: whether the expected gradient is that of its target: the objective, or the pair's own target.
         statistics: statistics by name.
 
             - ``variance``: mean over coordinates, squared nats per unit of parameter.
@@ -56,8 +62,8 @@ class Row:
             - ``dsnr_floor``: the same for gradients without their mean, along a direction of pure noise.
             - ``cosine``: mean cosine to the reference gradient.
             - ``direction``: approximate cosine between u, which is estimated, and the true direction.
-            - ``squared_bias``: mean over coordinates of the squared difference between the expected gradient and the
-              objective's own, squared nats per unit of parameter. The estimate has no bias of its own, so that it is
+            - ``squared_bias``: mean over coordinates of the squared difference between the expected gradient and that
+              of its target, squared nats per unit of parameter. The estimate has no bias of its own, so that it is
               about 0 for an unbiased pair, and may be below.
     """
 

@@ -120,9 +120,9 @@ class Estimator(ABC):
         return None
 
     @property
-    def keeps_theta(self) -> bool:
-        """Whether theta's weights are the objective's own."""
-        return True
+    def left_out(self) -> int:
+        """The number of last samples that theta's gradient leaves out; with 0, it has the objective's weights."""
+        return 0
 
     def with_its_target(self, estimator: "Estimator") -> "Estimator":
         """Return an estimator of this one's targets, made of one that is unbiased for the objective.

@@ -57,9 +57,9 @@ class OvisMc(ScoreEstimator, IwaeEstimator):
         return Coefficients(model, torch.zeros_like(terms.path), _padded(signal - baseline, terms))
 
     @property
-    def keeps_theta(self) -> bool:
-        """Whether theta ascends the bound of all samples."""
-        return not self.exclusive
+    def left_out(self) -> int:
+        """The number of auxiliary samples with ``exclusive``; otherwise theta ascends the bound of all samples."""
+        return self.samples if self.exclusive else 0
 
     def with_its_target(self, estimator: Estimator) -> Estimator:
         """Return the estimator on the first n samples, with theta's weights as they are here."""
@@ -115,6 +115,11 @@ class FirstSamples(IwaeEstimator):
         found = self.inner.coefficients(objective, first)
         model = _padded(found.model, terms) if self.exclusive else terms.model
         return Coefficients(model, _padded(found.path, terms), _padded(found.score, terms))
+
+    @property
+    def left_out(self) -> int:
+        """The number of last samples with ``exclusive``."""
+        return self.samples if self.exclusive else 0
 
     def promise(self, objective: Objective, k: int) -> Promise:
         """Return the inner estimator's promise."""

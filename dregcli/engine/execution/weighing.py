@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.estimators import Coefficients
-from dregcli.engine.objectives import Objective
-from dregcli.engine.pairs import Pair, terms_at
+from dregcli.engine.pairs import Pair, Theta, terms_at
 from dregcli.engine.prior_rule import PriorRule
 from dregcli.engine.weights import effective_sample_size, log_mean_exp
 from dregcli.engine.wide import has_float64, widened
@@ -139,12 +138,13 @@ class PairWeigh:
 
     Attributes:
         pairs: at least one pair.
-        train_model: whether to compute theta's gradients, one for each rule and distinct objective.
+        train_model: whether to compute theta's gradients, one for each rule and each distinct theta of the pairs.
         learning: whether to compute the derivatives.
-        known: objectives and rules whose gradient of theta is already known.
+        known: gradients of theta that are already known, with their rules.
         kl_weight: weight of the KL part of the log-weights.
         mixed: whether some latents have a path and others have none.
-        rules: ways in which theta's gradients treat the prior, None for its score.
+        rules: ways in which theta's gradients treat the prior, None for its score. A theta that leaves samples out
+            always follows the score.
         noise: whether the samples are antithetic pairs.
         at_once: approximate number of rows that are weighted together: 2 MiB per array.
     """
@@ -152,7 +152,7 @@ class PairWeigh:
     pairs: tuple[Pair, ...]
     train_model: bool = True
     learning: bool = True
-    known: frozenset[tuple[Objective, PriorRule | None]] = frozenset()
+    known: frozenset[tuple[Theta, PriorRule | None]] = frozenset()
     kl_weight: float = 1.0
     mixed: bool = False
     rules: tuple[PriorRule | None, ...] = (None,)
@@ -179,20 +179,18 @@ class PairWeigh:
             terms = {objective: each.tempered(self.kl_weight) for objective, each in terms.items()}
         first = terms[self.pairs[0].objective]
         found = [pair.weights(terms[pair.objective]) for pair in self.pairs]
-        # Pairs of one objective that keep theta have the same model weights; if one differs by an error, the first
-        # pair's are used. The weights of a pair that does not keep theta are used only if no other pair is there.
-        last_first = reversed(list(zip(self.pairs, found, strict=True)))
-        ascending = sorted(last_first, key=lambda each: each[0].keeps_theta)
-        models = {pair.objective: each.model for pair, each in ascending}
-        # The rule needs the objective's own weights, whose derivative by the log-weight is known.
-        keeping = {pair.objective for pair in self.pairs if pair.keeps_theta}
+        # Pairs with one theta have the same model weights; if one differs by an error, the first pair's are used.
+        models: dict[Theta, Tensor] = {}
+        for pair, each in zip(self.pairs, found, strict=True):
+            models.setdefault(pair.theta, each.model)
         pathless = [pair.pathless(terms[pair.objective]) for pair in self.pairs] if self.mixed else []
         if self.learning:
             found += self.pairs[0].estimator.derivatives(self.pairs[0].objective, first).values()
-        asked = [(each, rule) for rule in self.rules for each in terms] if self.train_model else []
+        asked = [(each, rule) for rule in self.rules for each in models] if self.train_model else []
         needed = [each for each in asked if each not in self.known]
         wanted = [models[each] for each, _ in needed]
-        rules = tuple(rule if each in keeping else None for each, rule in needed)
+        # The rule needs the objective's own weights, whose derivative by the log-weight is known.
+        rules = tuple(None if each.left_out else rule for each, rule in needed)
         numbers = [log_mean_exp(log_w), first.value, effective_sample_size(log_w)] if values else []
         return RowWeights(
             torch.stack(numbers) if values else log_w.new_empty(0, log_w.shape[1]),
@@ -201,7 +199,7 @@ class PairWeigh:
             _stacked(found, "score") if any(pair.uses_score for pair in self.pairs) else None,
             # A learned parameter changes the weights of the path alone.
             torch.stack([*pathless, *[torch.zeros_like(log_w)] * (len(found) - len(pathless))]) if pathless else None,
-            torch.stack([models[each] - terms[each].dmodel for each, _ in needed]) if any(rules) else None,
+            torch.stack([models[each] - terms[each.objective].dmodel for each, _ in needed]) if any(rules) else None,
             rules if any(rules) else (),
             _path_scale(found),
         )

@@ -29,9 +29,9 @@ _NAMES: Final = {
 }
 _CAPTION: Final = (
     "Filled markers: the encoder's gradients. Open markers: the decoder's gradient, which is the same for every "
-    "estimator of an objective. Variance: squared nats per squared unit of a parameter. SNR: mean of |mean| / sd. "
-    "Cosine: with the reference gradient. Bars: one standard error. In brackets: the slope on the two logarithmic "
-    "axes. Equal curves are one line."
+    "estimator of an objective that has no curve of its own there. Variance: squared nats per squared unit of a "
+    "parameter. SNR: mean of |mean| / sd. Cosine: with the reference gradient. Bars: one standard error. In "
+    "brackets: the slope on the two logarithmic axes. Equal curves are one line."
 )
 _CAPTION_PRIOR: Final = (
     " Half-filled markers: the gradient of the learned prior's parameters, which do not count in the decoder."

@@ -9,6 +9,7 @@ from statistics import fmean
 
 import pytest
 
+from dregcli.app.diagnosis.variance_report import _whose
 from dregcli.app.evaluation import evaluate
 from dregcli.app.papers import toy
 from dregcli.app.papers.asking import ask
@@ -18,12 +19,14 @@ from dregcli.app.papers.kinds import KINDS, kind_of
 from dregcli.app.papers.run import preview_paper, run_paper
 from dregcli.app.papers.showing import NO_NUMBERS
 from dregcli.app.papers.studies import members_of, request_of, tables_of, training_of
+from dregcli.app.papers.toy_file import gradient_of, pair_of
 from dregcli.app.studies import worker
 from dregcli.app.studies.launch import planned
+from dregcli.engine.diagnostics.variance_result import GradientOf
 from dregcli.engine.models.gaussian_toy import POSTERIOR_VARIANCE, toy_problem
 from dregcli.engine.randomness import Randomness
 from dregcli.errors import RunNotFound, SpecError
-from dregcli.names import Place, Split
+from dregcli.names import Network, Place, Split
 from dregcli.report.aggregate import aggregate
 from dregcli.report.papers.quantities import Wanted, evaluated
 from dregcli.specs.papers import document
@@ -202,6 +205,14 @@ def test_the_toy_gives_closed_forms_and_is_not_measured_again(monkeypatch: pytes
     files[0].write_bytes(b"{")
     with pytest.raises(Exception, match="cannot be read"):
         kind_of(experiment.paper).results(experiment)
+
+
+def test_a_published_number_of_the_decoder_is_named_as_its_row_is() -> None:
+    for word in ("iwae/dreg", "iwae/ovis-mc:exclusive=true"):
+        pair = pair_of(word)
+        whose = _whose(GradientOf.of_theta(Network.DECODER, pair))
+        assert gradient_of(pair, "decoder") == (whose["objective"], whose["estimator"])
+        assert (whose["estimator"] is None) == (word == "iwae/dreg")
 
 
 def test_the_toy_has_no_runs_to_place() -> None:

@@ -113,6 +113,21 @@ def test_far_from_the_target_dreg_is_worse_and_the_advice_says_so() -> None:
     assert used[1] != "iwae/dreg"
 
 
+def test_theta_that_leaves_samples_out_has_numbers_of_its_own() -> None:
+    """The decoder's variance is that of each pair's own draws; their difference from the target is theta's bias."""
+    model, stored = small_vae(), torch.ones(4, 12)
+    source = StepReplicates(model, ResidentExamples(stored), AsStored(1), Randomness(3), batch_size=2)
+    pairs = [resolve_pair("iwae", word, 4) for word in ("ovis-mc:samples=3,exclusive=true", "vimco", "ovis-mc")]
+    study = StepStudy(source, pairs, 4, replicates=20)
+    while not study.done:
+        study.advance()
+    found = study.found().decoder
+    for pair in pairs:
+        draws = [source.draw(Stream.VARIANCE_NOISE, i, 1, [pair], 4).gradients[Network.DECODER][0] for i in range(20)]
+        assert found[pair].variance.value == pytest.approx(float(torch.cat(draws).var(dim=0).mean()), rel=1e-9)
+    assert [found[pair].squared_bias.value == 0.0 for pair in pairs] == [False, True, True]
+
+
 def test_every_replicate_has_a_batch_of_its_own() -> None:
     model = small_vae()
     stored = (torch.rand(8, 12, generator=torch.Generator().manual_seed(0)) > 0.5).float()

@@ -22,7 +22,7 @@ from dregcli.engine.gradients import Gradients, Step
 from dregcli.engine.models.structured import StructuredVae
 from dregcli.engine.models.vae import Vae
 from dregcli.engine.objectives.iwae import Iwae
-from dregcli.engine.pairs import Pair, resolve_pair
+from dregcli.engine.pairs import Pair, Theta, resolve_pair
 from dregcli.names import Backward, Precision
 from tests.support.dense import dense_gradients
 from tests.support.every_pair import checked_pairs, pairs_of_different_weights
@@ -144,8 +144,8 @@ def test_many_pairs_on_the_same_rows(word: str | None, precision: Precision) -> 
     """
     model, pixels, noise = subject("vae")
     wanted = tuple(checked_pairs(K))[::3]
-    objectives = list(dict.fromkeys(pair.objective for pair in wanted))
-    assert Iwae() in objectives
+    thetas = list(dict.fromkeys(pair.theta for pair in wanted))
+    assert Theta(Iwae()) in thetas
     theta, phi = Step(model, pixels, Prescribed(noise, _nothing, _none), Execution()).each(wanted, train_model=True)
     probability, total = None, [{n: torch.zeros_like(t) for n, t in each.items()} for each in (theta, phi)]
     choices = list(every(1)) if precision is Precision.BFLOAT16 else [_none]
@@ -161,8 +161,8 @@ def test_many_pairs_on_the_same_rows(word: str | None, precision: Precision) -> 
             weight = chance(mask, probability) * chance(chosen, rate)
             before = chance(mask, draws.probability[0]) * chance(chosen, rate)
             for name, each in found[0].items():
-                for m, objective in enumerate(objectives):
-                    total[0][name][m] += (before if word and objective.of_theta == Iwae() else weight) * each[m]
+                for m, of in enumerate(thetas):
+                    total[0][name][m] += (before if word and of.shared == Theta(Iwae()) else weight) * each[m]
             for name, each in found[1].items():
                 total[1][name] += weight * each
     assert probability is not None

@@ -12,7 +12,7 @@ from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.engine.programs import batch
 from dregcli.engine.programs.latents import Latents
 from dregcli.names import Backward, Promise
-from tests.support.enumerated import expected, found, found_each, network, off, written_out
+from tests.support.enumerated import expected, found, network, off, written_out
 from tests.support.every_pair import checked_pairs
 
 WAYS = {
@@ -32,7 +32,7 @@ def taken(k: int) -> list[Pair]:
 def faults(pairs: list[Pair], way: str, k: int, sharp: float = 1.0) -> dict[str, str]:
     """What pairs do not keep of their promises, by their words."""
     wrong: dict[str, str] = {}
-    for pair, (theta, phi) in zip(pairs, found_each(pairs, k, WAYS[way], sharp), strict=True):
+    for pair, (theta, phi) in zip(pairs, found(pairs, k, WAYS[way], sharp), strict=True):
         of_theta, of_phi = expected(pair, k, sharp)
         bias = off(phi, of_phi)
         if not off(theta, of_theta) < 1e-12:
