@@ -95,8 +95,8 @@ def test_a_line_has_no_name_of_one_of_its_points() -> None:
         groups, labels = grouped(rows)[:2]
         (drawn,) = (each for each in setting_figures(groups, labels, Sheet()) if each.name == "by-batch-size")
         assert legend(drawn) == names
+        assert ("names are those of lines" in drawn.caption) == (rows is long), "not where groups' names do"
     assert {label[-2:] for label in labels.values()} == {f" {letter}" for letter in "ABCDEF"}
-    assert "names are those of lines" in drawn.caption
     assert "The objective of all groups is iwae." in drawn.caption
     groups, labels = grouped(mine)[:2]
     ours = {key: label.replace("iwae/dreg", "ours") for key, label in labels.items()}
