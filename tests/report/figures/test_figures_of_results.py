@@ -87,7 +87,6 @@ def test_a_line_has_no_name_of_one_of_its_points() -> None:
     usual = [run_row(0, estimator=word, batch_size=64, lr=0.5) for word in ("dreg", "stl")]
     short = [*by_batch("dreg", "stl", objective="vr-iwae:alpha=0.31"), *usual]
     long = by_batch("dreg-cv:alpha=0.1717,beta=0.25", "dreg-cv:alpha=0.3,beta=0.25", lr=0.25)
-    mine = by_batch("dreg", "stl")
     for rows, names in (
         (short, ["vr-iwae:alpha=0.31/dreg", "vr-iwae:alpha=0.31/stl"]),
         (long, ["dreg-cv:alpha=0.172,beta=0.25", "dreg-cv:alpha=0.3,beta=0.25"]),
@@ -98,9 +97,11 @@ def test_a_line_has_no_name_of_one_of_its_points() -> None:
         assert ("names are those of lines" in drawn.caption) == (rows is long), "not where groups' names do"
     assert {label[-2:] for label in labels.values()} == {f" {letter}" for letter in "ABCDEF"}
     assert "The objective of all groups is iwae." in drawn.caption
-    groups, labels = grouped(mine)[:2]
-    ours = {key: label.replace("iwae/dreg", "ours") for key, label in labels.items()}
-    assert legend(setting_figures(groups, ours, Sheet())[0]) == ["ours", "iwae/stl"]
+    groups, labels = grouped(short)[:2]
+    mine = {key: label.replace("vr-iwae:alpha=0.31/dreg", "ours") for key, label in labels.items()}
+    assert "ours B=16" in mine.values()
+    (drawn,) = (each for each in setting_figures(groups, mine, Sheet()) if each.name == "by-batch-size")
+    assert legend(drawn) == ["ours", "vr-iwae:alpha=0.31/stl"]
 
 
 def test_a_figure_by_a_setting_has_all_groups_and_of_many_lines_the_highest() -> None:
