@@ -48,16 +48,31 @@ def with_error(value: float | None, stderr: float | None) -> str:
         return number(value)
     if stderr >= _HUGE:
         return f"{number(value)} ± {number(stderr)}"
-    decimals = -math.floor(math.log10(stderr)) if 0.0 < stderr < 0.005 else 2
+    decimals = _decimals(stderr, 2)
     return f"{value:.{decimals}f} ± {stderr:.{decimals}f}"
+
+
+def _decimals(stderr: float, usual: int) -> int:
+    """Return the usual number of decimals, or as many as an error needs that these would show as zero."""
+    return -math.floor(math.log10(stderr)) if 0.0 < stderr < 0.5 * 10.0**-usual else usual
 
 
 def difference(value: float, stderr: float | None) -> str:
     """Format a difference of bounds with its standard error.
 
-    The difference has a sign and more digits than the bounds, because paired errors are smaller.
+    The difference has a sign and more digits than the bounds, because paired errors are smaller. As in
+    ``with_error``, no error above 0 is shown as zero.
     """
-    return f"{value:+.4f}" if stderr is None else f"{value:+.4f} ± {stderr:.4f}"
+    if stderr is None:
+        return f"{value:+.4f}"
+    decimals = _decimals(stderr, 4)
+    return f"{value:+.{decimals}f} ± {stderr:.{decimals}f}"
+
+
+def interval(ends: tuple[float, float], stderr: float | None) -> str:
+    """Format an interval of a difference, with the decimals of ``difference``."""
+    decimals = 4 if stderr is None else _decimals(stderr, 4)
+    return "[" + ", ".join(f"{end:+.{decimals}f}" for end in ends) + "]"
 
 
 AT_FLOOR: Final = "at the floor"

@@ -36,7 +36,7 @@ LAYERS = {
         *("wording", "redaction", "commands", "filesystem"),
         *("engine", "specs", "data", "store", "report"),
     },
-    "api": {"names", "errors", "describe", "commands", "specs", "store", "report", "engine", "app"},
+    "api": {"names", "errors", "describe", "wording", "commands", "specs", "store", "report", "engine", "app"},
     "cli": {
         *(
             "names",

@@ -7,7 +7,18 @@ import subprocess
 
 import pytest
 
-from dregcli.wording import counted, duration, listed, printable, shell_command, slugs, some_of, with_error
+from dregcli.wording import (
+    counted,
+    difference,
+    duration,
+    interval,
+    listed,
+    printable,
+    shell_command,
+    slugs,
+    some_of,
+    with_error,
+)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +97,19 @@ def test_an_error_is_never_shown_as_zero_and_a_number_keeps_what_it_resolves() -
         "2.5e+07",
         "-inf",
     ]
+
+
+def test_a_difference_keeps_the_digits_that_its_error_resolves() -> None:
+    pairs = [(0.5, 0.1), (0.5, None), (2e-5, 3e-6), (-2e-5, 5e-5), (0.0, 0.0)]
+    assert [difference(*pair) for pair in pairs] == [
+        "+0.5000 ± 0.1000",
+        "+0.5000",
+        "+0.000020 ± 0.000003",
+        "-0.0000 ± 0.0001",
+        "+0.0000 ± 0.0000",
+    ]
+    ends = (1.1e-5, 2.9e-5)
+    assert [interval(ends, error) for error in (3e-6, None)] == ["[+0.000011, +0.000029]", "[+0.0000, +0.0000]"]
 
 
 def test_counting() -> None:

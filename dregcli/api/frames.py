@@ -1,8 +1,10 @@
 """Tables as dicts of columns, which pandas and polars take as they are, and which a notebook shows as a table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any, Final
+from typing import Any, Final, cast
+
+from dregcli.wording import typed_list
 
 _ROWS: Final = 30
 """Most rows that a notebook shows."""
@@ -31,19 +33,23 @@ class Frame(dict[str, Any]):
         return html_table(list(self), body) + more
 
 
-def frame_of(rows: Sequence[Mapping[str, Any]]) -> Frame:
+def frame_of(rows: Sequence[Mapping[str, Any]], columns: Iterable[str] = ()) -> Frame:
     """Return the columns of some rows, each a mapping of plain values; a value that a row lacks is None.
 
-    Each column has one type: lists become texts with commas, whole numbers become floats beside floats, and all
-    values become texts beside texts.
+    Each column has one type: lists become texts as the command line takes them, whole numbers become floats beside
+    floats, and all values become texts beside texts.
+
+    Args:
+        rows: the rows.
+        columns: columns that the frame has even without any row; they come first.
     """
-    names = dict.fromkeys(name for row in rows for name in row)
+    names = dict.fromkeys([*columns, *(name for row in rows for name in row)])
     return Frame({name: _one_type([_plain(row.get(name)) for row in rows]) for name in names})
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of a spec
     if isinstance(value, list | tuple):
-        return ",".join(map(str, value))  # pyright: ignore[reportUnknownArgumentType]
+        return typed_list(cast("Sequence[object]", value))
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 

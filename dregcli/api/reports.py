@@ -25,8 +25,8 @@ class RunsReport:
 
     @property
     def warnings(self) -> list[str]:
-        """What a reader of the numbers must know."""
-        return list(self._report.warnings)
+        """What a reader of the numbers must know, such as runs that could not be read and were left out."""
+        return self._report.remarks
 
     def frame(self) -> Frame:
         """Return one row for each run, with the columns of ``dreg report --csv``."""
@@ -37,7 +37,7 @@ class RunsReport:
         return report_json(self._report, time_to=None)
 
     def _repr_html_(self) -> str:
-        """Return the tables of groups, for notebooks."""
+        """Return the tables of groups, with the sentences that explain them, for notebooks."""
         parts = [f"<p>{escape(warning)}</p>" for warning in self.warnings]
         for section in self._report.sections:
             table = groups_table(
@@ -46,4 +46,5 @@ class RunsReport:
             rows = [[cell.text for cell in row] for row in table.rows]
             parts.append(f"<p><b>{escape(section.title)}</b>: {escape(table.title)}</p>")
             parts.append(html_table([column.name for column in table.columns], rows))
+            parts += [f"<p>{escape(sentence)}</p>" for sentence in (*table.notes, *section.legend)]
         return "".join(parts)

@@ -137,7 +137,16 @@ class LoadedRun:
         return spec_of(self._run)
 
     def metrics(self, split: str = Split.TRAIN.value) -> Frame:
-        """Return the rows of metrics of a split as columns: NumPy arrays by name, sorted by step."""
+        """Return the rows of metrics of a split as columns: NumPy arrays by name, sorted by step.
+
+        The frame is empty if the run has none: no run has metrics of ``test``.
+
+        Raises:
+            UsageError: there is no such split.
+        """
+        if split not in [*Split]:
+            what = f"There is no split '{split}'."
+            raise UsageError(what, where="metrics", hint=f"use one of {', '.join(Split)}")
         return Frame(self._run.metrics(split))
 
     def evaluations(self) -> list[Evaluation]:

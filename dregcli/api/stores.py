@@ -1,9 +1,10 @@
 """A store of runs as an object: the runs in it, and one table of all of them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dregcli.api.frames import Frame, frame_of
 from dregcli.api.reports import RunsReport
@@ -11,6 +12,7 @@ from dregcli.api.runs import Folder, LoadedRun, folder, load_run
 from dregcli.app.runs.list_ import ListedRun, Wanted, list_runs
 from dregcli.describe import flat
 from dregcli.names import Split
+from dregcli.specs.run import RunSpec, spelt_out
 
 
 class Store:
@@ -65,11 +67,14 @@ class Store:
         """Return one row for each run that ``runs`` returns, as a dict of columns for pandas or polars.
 
         The columns are ``run``, ``name``, ``version``, ``path``, ``status``, ``created`` (ISO 8601, UTC), ``tags``,
-        ``step``, ``seconds``, the bounds ``bound.train``, ``bound.valid`` and ``bound.test`` (nats per example), and
-        each setting as ``spec.NAME``. A value that a run lacks is None.
+        ``step``, ``seconds``, the final bounds ``bound.train``, ``bound.valid`` and ``bound.test`` (nats per
+        example), and each setting as ``spec.NAME``. A value that a run lacks is None: a run that has not ended has no
+        final bounds, and ``--final-eval`` leaves splits out. ``LoadedRun.metrics`` has the bounds during training.
         """
         listed = self._listed(name, tag, dataset, objective, estimator, status)
-        return frame_of([_row(each) for each in listed])
+        # Without any run that has begun, the settings are known from the program alone.
+        settings = {} if any(each.spec for each in listed) else dict.fromkeys(RunSpec.model_fields) | spelt_out({})
+        return frame_of([_row(each) for each in listed], columns=(*_OWN, *_of_spec(settings)))
 
     def load(
         self,
@@ -140,22 +145,28 @@ class Store:
         return list_runs(wanted, runs_dir=self.path).rows
 
 
+_OWN: Final[Mapping[str, Callable[[ListedRun], Any]]] = {
+    "run": lambda listed: listed.run.key,
+    "name": lambda listed: listed.run.name,
+    "version": lambda listed: listed.run.version,
+    "path": lambda listed: str(listed.run.path),
+    "status": lambda listed: listed.status.value,
+    "created": lambda listed: listed.created.isoformat(),
+    "tags": lambda listed: ",".join(listed.tags),
+    "step": lambda listed: listed.step,
+    "seconds": lambda listed: listed.seconds,
+    **{f"bound.{split}": partial(ListedRun.final_bound, split=split) for split in Split},
+}
+"""Columns of a frame, besides the settings, and how to get each from a run."""
+
+
 def _row(listed: ListedRun) -> dict[str, Any]:
-    run = listed.run
-    spec = {f"spec.{name}": value for name, value in flat(listed.spec).items() if name != "spec_version"}
-    return {
-        "run": run.key,
-        "name": run.name,
-        "version": run.version,
-        "path": str(run.path),
-        "status": listed.status.value,
-        "created": listed.created.isoformat(),
-        "tags": ",".join(listed.tags),
-        "step": listed.step,
-        "seconds": listed.seconds,
-        **{f"bound.{split}": listed.bound(split) for split in Split},
-        **spec,
-    }
+    own = {name: value(listed) for name, value in _OWN.items()}
+    return own | _of_spec(listed.spec)
+
+
+def _of_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"spec.{name}": value for name, value in flat(spec).items() if name != "spec_version"}
 
 
 def open_store(runs_dir: str | os.PathLike[str] = "runs", *, data_dir: Folder = None) -> Store:

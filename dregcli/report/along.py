@@ -14,7 +14,7 @@ from dregcli.report.groups import Group
 from dregcli.report.labels import named_settings
 from dregcli.report.paired import Paired, judged_together
 from dregcli.report.sections import ReportSection
-from dregcli.report.settings import setting_name, shown_value
+from dregcli.report.settings import setting_name
 from dregcli.report.tables import Cell, Column, Table, table_of_pairs
 from dregcli.wording import listed
 
@@ -119,7 +119,7 @@ def lines_along(groups: Sequence[Group], setting: str, of_models: Collection[str
     for group in groups:
         key = repr([group.experiment.get(name) for name in fixed])
         # Of groups that differ in the measure alone, the first stands for them.
-        found.setdefault(key, {}).setdefault(shown_value(setting, group.experiment.get(setting)), group)
+        found.setdefault(key, {}).setdefault(repr(group.experiment.get(setting)), group)
     every = [tuple(members.values()) for members in found.values() if len(members) > 1]
     return [Line(members, _comparison(members)) for members in every]
 

@@ -21,6 +21,9 @@ SUFFIXES: Final[tuple[Suffix, ...]] = get_args(Suffix)
 DPI: Final = 160
 """Usual number of dots per inch of a PNG."""
 
+PLAIN_TEXT: Final[dict[Any, Any]] = {"text.parse_math": False}
+"""Settings of matplotlib with which it shows dollar signs of names as they are, in place of reading formulas."""
+
 _DARK: Final = {
     "#000000": "#e6e6e6",
     "#ffffff": "#1c1c1c",
@@ -87,7 +90,7 @@ class Drawn:
         buffer = io.BytesIO()
         # By default, matplotlib puts random ids and today's date into an SVG. Type 42 keeps a PDF's text as text, in
         # fonts that publishers accept.
-        with rc_context({"svg.hashsalt": "dreg", "pdf.fonttype": 42}):
+        with rc_context({"svg.hashsalt": "dreg", "pdf.fonttype": 42, **PLAIN_TEXT}):
             self._print(buffer, suffix, dpi)
         return buffer.getvalue()
 

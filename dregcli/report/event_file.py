@@ -48,8 +48,9 @@ class RunEvents:
 
     Attributes:
         metrics: metrics along training, by split and column.
-        final: final bounds by split, nats per example, at the last step.
-        last_step: step of the final bounds and of the pictures.
+        final: final bounds by split, nats per example.
+        final_step: step of the weights of the final bounds and of the pictures: the last step, or the best one of a
+            run with patience.
         spec: the spec as plain values.
         created: when the run was claimed, in seconds since 1970. An event's time is this plus the event's seconds.
         pictures: content of PNG files, by name.
@@ -57,7 +58,7 @@ class RunEvents:
 
     metrics: Metrics
     final: Mapping[str, float]
-    last_step: int
+    final_step: int
     spec: Mapping[str, Any]
     created: float
     pictures: Mapping[str, bytes]
@@ -78,15 +79,15 @@ def check_tensorboard() -> None:
         ) from error
 
 
-def rows(metrics: Metrics, final: Mapping[str, float], last_step: int) -> list[Row]:
+def rows(metrics: Metrics, final: Mapping[str, float], final_step: int) -> list[Row]:
     """Return all rows, sorted by step. A final bound that the metrics do not contain gets its own row."""
     found = [row for split, columns in metrics.items() for row in _of_split(metrics, split, columns)]
     known = {(row.step, tag) for row in found for tag in row.values}
     for split, bound in final.items():
         tag = tag_of(_BOUND, split)
-        if (last_step, tag) not in known:
-            seconds = seconds_at(metrics, np.array([float(last_step)]))
-            found.append(Row(last_step, math.nan if seconds is None else float(seconds[0]), {tag: bound}))
+        if (final_step, tag) not in known:
+            seconds = seconds_at(metrics, np.array([float(final_step)]))
+            found.append(Row(final_step, math.nan if seconds is None else float(seconds[0]), {tag: bound}))
     return sorted(found, key=lambda row: row.step)
 
 
@@ -134,7 +135,7 @@ def event_file(run: RunEvents) -> bytes:
     write(0, 0.0, file_version=_VERSION)
     for summary in _about(run):
         write(0, 0.0, summary=summary)
-    found = rows(run.metrics, run.final, run.last_step)
+    found = rows(run.metrics, run.final, run.final_step)
     for row in found:
         values = [summary_pb2.Summary.Value(tag=tag, simple_value=value) for tag, value in row.values.items()]
         write(row.step, row.seconds, summary=summary_pb2.Summary(value=values))
@@ -143,7 +144,7 @@ def event_file(run: RunEvents) -> bytes:
         width, height = png_size(png)
         image = summary_pb2.Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
         value = summary_pb2.Summary.Value(tag=name, image=image)
-        write(run.last_step, end, summary=summary_pb2.Summary(value=[value]))
+        write(run.final_step, end, summary=summary_pb2.Summary(value=[value]))
     return buffer.getvalue()
 
 

@@ -248,7 +248,7 @@ class Group:
         runs with windows of another length.
         """
         found: dict[str, dict[str, list[float]]] = {}
-        alike = {id(each) for each in self._with_alike_windows()}
+        alike = {id(row.tracked) for row in self.with_alike_windows()}
         for each in self._all_tracked():
             for estimator, quantities in each.values.items():
                 of_estimator = found.setdefault(estimator, {})
@@ -264,7 +264,8 @@ class Group:
 
     def tracked_window(self) -> tuple[float, float] | None:
         """Return the steps per tracked window and the SNR of pure noise in such windows, as means over seeds."""
-        known = [(each.steps, each.snr_floor) for each in self._with_alike_windows()]
+        found = [row.tracked for row in self.with_alike_windows()]
+        known = [(each.steps, each.snr_floor) for each in found if each is not None]
         return (fmean(steps for steps, _ in known), fmean(floor for _, floor in known)) if known else None
 
     def tracked_floor(self, quantity: str) -> float | None:
@@ -276,16 +277,17 @@ class Group:
             return window[1] if window else None
         return fmean(each.moving_floor for each in self._all_tracked())
 
-    def _with_alike_windows(self) -> list[Tracked]:
-        """Return the statistics of the runs whose windows have the most common length.
+    def with_alike_windows(self) -> list[RunRow]:
+        """Return the runs, one per seed, whose windows have the most common length at the end of training.
 
         The length is ``--log-every``, in which runs of a group may differ. The SNR of noise depends on it.
         """
-        known = [each for each in self._all_tracked() if math.isfinite(each.steps)]
+        steps = [(row, row.tracked.steps) for row in self.seeds() if row.tracked is not None]
+        known = [(row, round(length)) for row, length in steps if math.isfinite(length)]
         if not known:
             return []
-        ((length, _),) = Counter(round(each.steps) for each in known).most_common(1)
-        return [each for each in known if round(each.steps) == length]
+        ((common, _),) = Counter(length for _, length in known).most_common(1)
+        return [row for row, length in known if length == common]
 
     def _all_tracked(self) -> list[Tracked]:
         return [row.tracked for row in self.seeds() if row.tracked is not None]

@@ -31,7 +31,9 @@ def escaped(text: str) -> str:
 
     Letters that the default fonts lack are spelt out, and so are characters that would end a line or move the cursor.
     """
-    return "".join(_SPECIAL.get(char, char) for char in plain(text))
+    found = "".join(_SPECIAL.get(char, char) for char in plain(text))
+    # After the end of a table's row, a bracket would begin an optional argument, and a star would vanish.
+    return f"{{}}{found}" if found.lstrip().startswith(("[", "*")) else found
 
 
 def plain(text: str) -> str:

@@ -14,7 +14,7 @@ from dregcli.report.aggregate import Aggregate
 from dregcli.report.comparison import Comparison
 from dregcli.report.groups import Group, RunRow
 from dregcli.report.paired import FEWEST_SEEDS, Paired
-from dregcli.wording import AT_FLOOR, difference, scientific, with_error
+from dregcli.wording import AT_FLOOR, difference, interval, scientific, with_error
 
 Tone = Literal["", "best", "live", "stopped", "broken"]
 
@@ -159,7 +159,7 @@ def table_of_pairs(
             _p(pair.adjusted),
             NOTHING if pair.t is None else Cell(f"{pair.t:+.2f}", pair.t),
             _p(pair.p),
-            Cell("[{:+.4f}, {:+.4f}]".format(*pair.interval), pair.interval[0]) if pair.interval else NOTHING,
+            Cell(interval(pair.interval, pair.stderr), pair.interval[0]) if pair.interval else NOTHING,
             count(len(pair.seeds)),
         )
         for pair in pairs

@@ -13,6 +13,7 @@ from dregcli.api.frames import Frame, frame_of
 from dregcli.cli.main import main
 from dregcli.errors import RunNotFound, UsageError
 from tests.support.cli import SMALL, typed
+from tests.support.store_study import add_study
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +42,14 @@ def test_a_store_lists_its_runs(root: Path) -> None:
         ({"name": "b"}, ["b/v001"]),
     ):
         assert [run.name for run in store.runs(**conditions)] == names
-        assert store.frame(**conditions).get("run", []) == names
+        assert store.frame(**conditions)["run"] == names
     with pytest.raises(UsageError, match="no status 'done'"):
         store.runs(status="done")
     with pytest.raises(RunNotFound):
         store.runs("nothing")
-    assert dregcli.open_store(root / "empty").frame() == {}
+    nothing = dregcli.open_store(root / "empty").frame()
+    assert set(nothing) == set(store.frame()), "a table without rows has its columns"
+    assert (nothing.rows, nothing["spec.k"], nothing["bound.test"]) == (0, [], [])
     assert str(root) in repr(store)
 
 
@@ -56,6 +59,8 @@ def test_a_frame_is_columns_that_pandas_takes(root: Path) -> None:
     assert len(table) == frame.rows == 3
     run = dregcli.load_run("a", runs_dir=root)
     assert table.loc["a", "bound.test"] == run.summary["bound"]["test"]
+    assert frame["bound.train"] == frame["bound.valid"] == [None] * 3, "only final bounds: of --final-eval test, one"
+    assert run.metrics("valid")["bound"].size == 1
     assert list(table["spec.hidden"].fillna("-")) == ["16,8", "", "-"]
     assert table.loc["a", "tags"] == "paper"
     assert table["spec.k"].dropna().tolist() == [4, 4]
@@ -65,8 +70,8 @@ def test_a_frame_is_columns_that_pandas_takes(root: Path) -> None:
 
 
 def test_a_column_has_one_type() -> None:
-    frame = frame_of([{"a": 1, "b": [1, 2], "c": "x"}, {"a": 2.5, "c": 3, "d": True}])
-    assert frame == {"a": [1.0, 2.5], "b": ["1,2", None], "c": ["x", "3"], "d": [None, True]}
+    frame = frame_of([{"a": 1, "b": [1, 2], "c": "x"}, {"a": 2.5, "b": [[200, 200], [100]], "c": 3, "d": True}])
+    assert frame == {"a": [1.0, 2.5], "b": ["1,2", "200,200/100"], "c": ["x", "3"], "d": [None, True]}
     assert repr(frame) == "<Frame of 2 rows: a, b, c, d>"
 
 
@@ -95,12 +100,30 @@ def test_a_report_shows_the_groups(root: Path) -> None:
     assert all(isinstance(each, str) for each in report.warnings)
 
 
+def test_a_report_says_what_it_left_out_and_what_its_labels_mean(tmp_path: Path) -> None:
+    words = ("dreg-cv:alpha=0.1717,beta=0.25", "dreg-cv:alpha=0.3,beta=0.25")
+    *_, damaged = add_study(tmp_path, estimators=dict.fromkeys(words, -90.0), seeds=range(2))
+    (damaged.path / "run.json").write_text("{")
+    report = dregcli.open_store(tmp_path).report()
+    assert any(f"left out: {damaged.path}" in each for each in report.warnings)
+    html = report._repr_html_()
+    for said in (
+        f"left out: {damaged.path}",
+        "The objective of all groups is iwae.",
+        "no test of which group is best",
+    ):
+        assert said in html
+
+
 def test_metrics_are_columns(root: Path) -> None:
     run = dregcli.open_store(root).load("a")
     train = run.metrics()
     assert train["step"].tolist() == [5, 10, 15, 20]
     assert len(pd.DataFrame(train)) == 4
     assert (run.metrics("valid").rows, run.metrics("test").rows) == (1, 0)
+    with pytest.raises(UsageError, match="no split 'validation'") as refused:
+        run.metrics("validation")
+    assert refused.value.hint == "use one of train, valid, test"
     assert run.evaluations() == []
     assert (run.spec.k, str(run.status), run.tags) == (4, "completed", ("paper",))
     assert dregcli.load_run(root / "a/v001").name == run.name

@@ -45,6 +45,12 @@ def test_each_estimator_at_each_k_and_no_pair_that_differs_twice() -> None:
     assert sections[0].comparisons
 
 
+def test_parameters_that_agree_in_the_digits_of_a_label_are_still_groups_of_their_own() -> None:
+    words = ("vr-iwae:alpha=0.1231", "vr-iwae:alpha=0.1234", "iwae")
+    found, _, _ = along(*({"objective": word, "lr": lr} for word in words for lr in (0.1, 0.2)))
+    assert [[group.spec["objective"] for group in line.groups] for line in found["objective"].lines] == [[*words]] * 2
+
+
 def test_bounds_at_unlike_k_are_never_compared() -> None:
     found, labels, _ = along(*GRID)
     assert all(line.comparison is None and not line.pairs for line in found["k"].lines)

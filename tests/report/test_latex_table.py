@@ -69,6 +69,7 @@ def test_rates_and_text() -> None:
     assert escaped(r"a_b & 50% {x} #1 $ ~ ^ \ <") == (
         r"a\_b \& 50\% \{x\} \#1 \$ \textasciitilde{} \textasciicircum{} \textbackslash{} \textless{}"
     )
+    assert [escaped(text) for text in ("[ours]", " *", "a [b]*")] == ["{}[ours]", "{} *", "a [b]*"]
     assert plain("one\ntwo é") == r"one\ntwo \xe9"
     assert faults(_table(escaped("".join(map(chr, range(1, 0x250)))))) == []
 

@@ -51,7 +51,6 @@ def report_latex(report: Report, *, command: str) -> str:
     """
     sections = report.sections
     provenance = [f"by dreg {__version__}: {command}", r"add to the preamble: \usepackage{booktabs}"]
-    warnings = [*report.warnings, *(f"left out: {each}" for each in report.left_out)]
     several = len(sections) > 1
     return "\n".join(
         latex_table(
@@ -62,7 +61,7 @@ def report_latex(report: Report, *, command: str) -> str:
             label=f"tab:dreg-{word}" if several else "tab:dreg",
             legend=section.legend,
             provenance=() if i else provenance,
-            warnings=() if i else warnings,
+            warnings=() if i else report.remarks,
         )
         for i, (section, word) in enumerate(zip(sections, slugs([each.title for each in sections]), strict=True))
     )

@@ -108,10 +108,15 @@ class _Held:
         self._listener = listener
 
     def variances(self, row: RunRow, evaluation: Mapping[str, Any]) -> Values | None:
-        """Return the variances over examples of q's mean that an evaluation has kept, shape (Z,)."""
+        """Return the variances over examples of q's mean that an evaluation has kept, shape (Z,).
+
+        The result is None if it has kept none, or if it was removed meanwhile.
+        """
         try:
             results = self._runs[row.path].results("evals")
-            variance = next(each for each in reversed(results) if each.attrs == evaluation).arrays().get(_VARIANCE)
+            # Attributes that are read again are equal as text: NaN, such as an unknown ESS, does not equal itself.
+            same = (each for each in reversed(results) if repr(each.attrs) == repr(evaluation))
+            variance = None if (found := next(same, None)) is None else found.arrays().get(_VARIANCE)
         except DregError as error:
             self._left_out(row, error)
             return None

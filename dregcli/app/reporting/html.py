@@ -61,7 +61,7 @@ def page_of(
     return Page(
         title=_title(groups),
         lead=results.about(groups),
-        warnings=(*report.warnings, *(f"left out: {each}" for each in (*report.left_out, *unread))),
+        warnings=(*report.remarks, *(f"left out: {each}" for each in unread)),
         sections=tuple(section for section in sections if not section.empty),
         made=f"Made on {now:%Y-%m-%d %H:%M} UTC by dreg {__version__} with",
         command=shell_command(argv),

@@ -54,6 +54,11 @@ class Report:
     along: list[Along]
 
     @property
+    def remarks(self) -> list[str]:
+        """The warnings, and everything that was left out, in words."""
+        return [*self.warnings, *(f"left out: {each}" for each in self.left_out)]
+
+    @property
     def groups(self) -> list[Group]:
         """The groups of all sections."""
         return [group for section in self.sections for group in section.groups]

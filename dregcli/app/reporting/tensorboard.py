@@ -114,10 +114,11 @@ def _events(run: Run, listener: Listener) -> RunEvents:
             listener.warn(f"left out: {name} of {run.path}: {error.what}")
     metrics = run.all_metrics()
     steps = [int(columns["step"][-1]) for columns in metrics.values() if len(columns["step"])]
+    final = info.summary.get("final_step", info.summary.get("step"))
     return RunEvents(
         metrics=metrics,
         final=_final(info.summary),
-        last_step=max(steps, default=0),
+        final_step=final if isinstance(final, int) else max(steps, default=0),
         spec=spelt_out(spec),
         created=info.created.timestamp(),
         pictures=pictures,
@@ -132,7 +133,7 @@ def _pictures(run: Run) -> list[str]:
 
 
 def _final(summary: Mapping[str, Any]) -> dict[str, float]:
-    """Return the bounds after the last step by split, if the summary has them."""
+    """Return the final bounds by split, if the summary has them."""
     bound = summary.get("bound")
     if not isinstance(bound, Mapping):
         return {}

@@ -63,10 +63,14 @@ class ListedRun:
         final = _number(self.summary.get("seconds")) if self.ended else None
         return final if final is not None else self._last("train", "seconds")
 
+    def final_bound(self, split: str) -> float | None:
+        """Return a split's final bound, nats per example; None if the run has not ended, or left the split out."""
+        final = self.summary.get("bound") if self.ended else None
+        return _number(cast("dict[str, Any]", final).get(split)) if isinstance(final, dict) else None
+
     def bound(self, split: str) -> float | None:
         """Return a split's bound, nats per example: the final one or, without it, the last one from training."""
-        final = self.summary.get("bound") if self.ended else None
-        value = _number(cast("dict[str, Any]", final).get(split)) if isinstance(final, dict) else None
+        value = self.final_bound(split)
         return value if value is not None else self._last(split, "bound")
 
     def values(self) -> dict[str, float | str]:

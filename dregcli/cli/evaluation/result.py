@@ -281,7 +281,7 @@ def _second_opinion(result: "EvalResult", terminal: Terminal) -> list[str]:
     if opinion is Opinion.UNKNOWN:
         lines.append(f"  to compare them: {result.again(repeats=max(10, 2 * result.estimates.repeats))}")
     if (exact := found["less_exact"]) is not None:
-        lines.append(f"  AIS minus the exact log p(x): {exact['value']:+.4f} ± {found['mc_stderr']:.4f}")
+        lines.append(f"  AIS minus the exact log p(x): {difference(exact['value'], found['mc_stderr'])}")
     return lines
 
 

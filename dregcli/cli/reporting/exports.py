@@ -98,7 +98,7 @@ class Exports:
         faults = target_faults({name: path for name, path in files.items() if path is not None})
         if self.figures is not None:
             faults += folder_faults("figures", self.figures)
-        in_json = ("curves",) if self.as_json else ()
+        in_json = ("curves",) if self.as_json and not self.cite else ()
         wanting = [f"--{name} -" for name, path in tables.items() if path == STDOUT and name not in in_json]
         wanting += ["--json"] if self.as_json else ["--cite"] if self.cite else []
         if len(wanting) > 1:
@@ -158,7 +158,8 @@ def check_columns(report: "Report", asked: Exports) -> None:
 
     if not asked.columns and not asked.sort:
         return
-    known = [] if asked.instead and asked.csv is not None else group_columns(report.groups)
+    shows_groups = not (asked.instead or asked.as_json)
+    known = group_columns(report.groups) if shows_groups or asked.csv is None else []
     if asked.csv is not None:
         from dregcli.app.reporting.exports import report_runs
 
@@ -211,7 +212,7 @@ def export(terminal: Terminal, report: "Report", asked: Exports) -> dict[str, An
         write("html", asked.html, _page(report, _draw(terminal, report, PAGE), asked))
     figures = _write_figures(terminal, report, asked) if asked.figures is not None else []
     if asked.cite:
-        _cite(terminal, report, files)
+        _cite(terminal, report, {"files": files, "figures": figures})
     return {"files": files, "figures": figures} | curves
 
 
@@ -243,7 +244,7 @@ def _write_figures(terminal: Terminal, report: "Report", asked: Exports) -> list
     return [each.as_json() for each in written]
 
 
-def _cite(terminal: Terminal, report: "Report", files: dict[str, str]) -> None:
+def _cite(terminal: Terminal, report: "Report", written: dict[str, Any]) -> None:
     from dregcli.app.reporting.exports import bibtex, report_citations
 
     found, own = report_citations(report)
@@ -254,6 +255,6 @@ def _cite(terminal: Terminal, report: "Report", files: dict[str, str]) -> None:
             each.key: {"type": each.work.kind, "fields": dict(each.work.fields), "for": list(each.uses)}
             for each in found
         }
-        terminal.result({"bibtex": [each.bibtex() for each in found], "entries": entries, "files": files})
+        terminal.result({"bibtex": [each.bibtex() for each in found], "entries": entries} | written)
     else:
         terminal.document(bibtex(found))

@@ -5,20 +5,22 @@ from typing import Any, Final, Literal
 
 from matplotlib.axes import Axes
 
+from dregcli.describe import bound_k
 from dregcli.names import Split
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures import style
 from dregcli.report.figures.layout import Below, lay_out, new_figure, panels
-from dregcli.report.figures.members import Chosen, Member, data_of, own_k
+from dregcli.report.figures.members import Chosen, Member, data_of, k_in_words
 from dregcli.report.figures.ticks import number_axis, steps_axis
+from dregcli.report.groups import Group
 from dregcli.report.series import Band, series
 
 Against = Literal["step", "seconds"]
 
 _NAMES: Final = {"step": "steps", "seconds": "seconds"}
-_VALIDATED: Final = (
-    "Thick, with markers: validation, mean over seeds where all seeds have values. Thin: training batches. "
-)
+_VALIDATED: Final = "Thick, with markers: validation, mean over seeds where all seeds have values. "
+_THIN: Final = "Thin: training batches. "
+_UNLIKE: Final = "Training batches whose K is not that of validation are not drawn. "
 _TRAINED: Final = (
     "Training batches only, mean over seeds: the seeds have no validations over a common part of training. "
 )
@@ -27,11 +29,23 @@ _BAND: Final = "Band: 95\u00a0% interval of the mean over seeds (Student's\u00a0
 
 @dataclass(frozen=True)
 class _Curves:
-    """Curves of one group: a bold one with a band, of validation if there is any, and a thin one of training."""
+    """Curves of one group.
+
+    Attributes:
+        bold: the curve with a band, of validation if there is any, else of training.
+        thin: the curve of training beside it; None if there is none.
+        split: the split of ``bold``.
+        has_unlike: whether the curve of training is left out, because its bounds have another K than validation.
+    """
 
     bold: Band
     thin: Band | None
     split: Split
+    has_unlike: bool = False
+
+    def k(self, group: Group) -> int:
+        """Return the K of the curves' bounds."""
+        return bound_k(group.spec) if self.split is Split.VALID else group.spec["k"]
 
 
 def bound_figure(chosen: Chosen, against: Against) -> Drawn | None:
@@ -52,7 +66,8 @@ def bound_figure(chosen: Chosen, against: Against) -> Drawn | None:
     thin_ones = [curves.thin for curves in found.values() if curves.thin is not None]
     if (limits := style.late_limits([curves.bold for curves in found.values()], thin_ones)) is not None:
         axes.set_ylim(*limits)
-    axes.set_ylabel(f"IWAE bound at {own_k(members)}, nats per example (larger is better)")
+    k = k_in_words(found[member.group.key].k(member.group) for member in members)
+    axes.set_ylabel(f"IWAE bound at {k}, nats per example (larger is better)")
     style.grid(axes)
     if against == "step":
         steps_axis(axes)
@@ -60,11 +75,13 @@ def bound_figure(chosen: Chosen, against: Against) -> Drawn | None:
         number_axis(axes, "seconds of optimisation (without evaluation)")
     validated = any(curves.split is Split.VALID for curves in found.values())
     several = any(curves.bold.seeds > 1 for curves in found.values())
-    caption = f"Data: {data_of(members)}. {_VALIDATED if validated else _TRAINED}{_BAND if several else ''}".rstrip()
+    unlike = any(curves.has_unlike for curves in found.values())
+    parts = [_VALIDATED, _THIN if thin_ones else "", _UNLIKE if unlike else ""] if validated else [_TRAINED]
+    caption = "".join([f"Data: {data_of(members)}. ", *parts, _BAND if several else ""]).rstrip()
     title = chosen.titled(what)
     lay_out(figure, chosen.sheet, title, below=Below(entries, caption))
     text = f"{what}, nats per example, larger is better; at the right end of each curve: "
-    text += f"{data_of(members)}, at {own_k(members)}: {'; '.join(ends)}."
+    text += f"{data_of(members)}, at {k}: {'; '.join(ends)}."
     return Drawn(f"bound-{_NAMES[against]}", title, text, figure, caption)
 
 
@@ -74,7 +91,9 @@ def _curves(member: Member, against: Against) -> _Curves | None:
 
     valid, train = of(Split.VALID), of(Split.TRAIN)
     if valid is not None:
-        return _Curves(valid, train, Split.VALID)
+        spec = member.group.spec
+        unlike = train is not None and bound_k(spec) != spec["k"]
+        return _Curves(valid, None if unlike else train, Split.VALID, unlike)
     return None if train is None else _Curves(train, None, Split.TRAIN)
 
 

@@ -32,7 +32,8 @@ def draw_all(
     """Draw the figures of a report; a kind of figure without data is left out.
 
     Args:
-        groups: groups of runs. If there are too many to distinguish, the best are drawn, and the titles say so.
+        groups: groups of runs. If there are too many to distinguish, the best are drawn, and the titles say so;
+            figures by a setting draw all.
         labels: short name of each group, by key.
         comparisons: comparisons as ``compare`` returns them.
         sheet: the paper that the figures are drawn for.
@@ -49,7 +50,7 @@ def draw_all(
         bound_figure(chosen, "step"),
         bound_figure(chosen, "seconds"),
         gap_figure(chosen),
-        *setting_figures(chosen),
+        *setting_figures(groups, labels, sheet),
         k_curve_figure(chosen),
         active_figure(chosen, variances),
         layers_figure(chosen),

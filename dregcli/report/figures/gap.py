@@ -7,7 +7,7 @@ from dregcli.names import Split
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures import style
 from dregcli.report.figures.layout import Below, lay_out, new_figure, panels
-from dregcli.report.figures.members import Chosen, data_of, own_k
+from dregcli.report.figures.members import Chosen, data_of, k_in_words
 from dregcli.report.figures.ticks import steps_axis
 from dregcli.report.groups import RunRow
 from dregcli.report.series import Series, difference, series
@@ -43,7 +43,8 @@ def gap_figure(chosen: Chosen) -> Drawn | None:
     if (limits := style.late_limits([*found.values()])) is not None:
         axes.set_ylim(*limits)
     steps_axis(axes)
-    axes.set_ylabel(f"training less validation bound at {own_k(members)}, nats per example")
+    k = k_in_words(bound_k(member.group.spec) for member in members)
+    axes.set_ylabel(f"training less validation bound at {k}, nats per example")
     style.grid(axes)
     caption = f"Data: {data_of(members)}. {_CAPTION}"
     lay_out(figure, chosen.sheet, title, below=Below(entries, caption))

@@ -90,14 +90,15 @@ def _evaluations(member: Member) -> dict[_Of, dict[int, Attrs]]:
 
 
 def _points(of_seeds: list[Attrs]) -> list[Point]:
-    """Average over the seeds, at every K that all of them have."""
+    """Average over the seeds, at every K at which all of them have a finite bound."""
     curves = [{int(point["k"]): point for point in attrs["curve"]} for attrs in of_seeds]
     shared = sorted(set[int].intersection(*(set(curve) for curve in curves)))
     found: list[Point] = []
     for k in shared:
         points = [curve[k] for curve in curves]
-        over = aggregate([value for each in points if math.isfinite(value := _number(each["value"]))], "larger")
-        if over is None:
+        values = [_number(each["value"]) for each in points]
+        over = aggregate(values, "larger")
+        if over is None or not all(map(math.isfinite, values)):
             continue
         stderr = _number(points[0]["stderr"]) if over.stderr is None else over.stderr
         jackknife = fmean(_jackknife(each) for each in points)  # NaN where a seed has none

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any, Final, Literal
 
+from matplotlib import rc_context  # pyright: ignore[reportUnknownVariableType]
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from dregcli.report.drawn import PLAIN_TEXT
 from dregcli.report.figures import ends
 from dregcli.report.figures.ends import End
 from dregcli.report.figures.letters import text_width, wrapped
@@ -84,6 +86,7 @@ class Below:
     caption: str = ""
 
 
+@rc_context(PLAIN_TEXT)
 def lay_out(
     figure: Figure,
     sheet: Sheet,
@@ -105,13 +108,15 @@ def lay_out(
         shape: height of each of the axes as a multiple of their width; None means flat, within limits.
         labels: names of curves that stand right of the axes.
     """
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # of what was drawn before this function
     every, named = figure.axes, labels or {}
     for axes in every:
         _letters(axes, sheet)
     head: Any = None
     if sheet.caption:
-        text = wrapped(title, sheet.width - 2.0 * sheet.em, sheet.large)
-        head = figure.text(0.5, 1.0, text, ha="center", va="top", fontsize=sheet.large)
+        words_above = wrapped(title, sheet.width - 2.0 * sheet.em, sheet.large)
+        head = figure.text(0.5, 1.0, words_above, ha="center", va="top", fontsize=sheet.large)
     foot = _foot(figure, below, sheet)
     canvas = FigureCanvasAgg(figure)
     renderer = canvas.get_renderer()

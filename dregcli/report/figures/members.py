@@ -1,10 +1,10 @@
 """Choose the groups to draw, and their look in every figure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dregcli.describe import bound_k, described
+from dregcli.describe import described
 from dregcli.report.comparison import Comparison
 from dregcli.report.figures.sheet import Sheet
 from dregcli.report.figures.style import MARKERS, POINTS, Look, look
@@ -95,7 +95,7 @@ def data_of(members: Sequence[Member]) -> str:
     return " and ".join(dict.fromkeys(described(member.group.spec) for member in members))
 
 
-def own_k(members: Sequence[Member]) -> str:
-    """Return the K of the groups' training bounds, in words."""
-    ks = {bound_k(member.group.spec) for member in members}
-    return f"K={ks.pop():,}" if len(ks) == 1 else "each group's own K"
+def k_in_words(ks: Iterable[int]) -> str:
+    """Return the K of the groups' bounds, one for each group, in words."""
+    found = set(ks)
+    return f"K={found.pop():,}" if len(found) == 1 else "each group's own K"

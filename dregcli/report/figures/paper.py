@@ -13,6 +13,7 @@ from dregcli.report.figures.layout import Below, lay_out, new_figure, panel_grid
 from dregcli.report.figures.sheet import Sheet
 from dregcli.report.figures.ticks import linear_ticks_at, log_scale, steps_axis, ticks_at
 from dregcli.report.papers.outcome import Drawing, Line, Point
+from dregcli.wording import AT_FLOOR
 
 _LEAST: Final = 26.0
 """Width that a panel needs, in multiples of the letters' size."""
@@ -70,7 +71,7 @@ def _panel(axes: Axes, drawing: Drawing, looks: dict[str, style.Look], entries: 
         drawn = _along(axes, line, look, i) if drawing.along else _points(axes, line, look, drawing)
         if drawn is not None:
             entries.setdefault(line.label, drawn)
-        texts += [f"{drawing.title}, {line.label}: {line.points[-1].y.mean:.4g}"] if line.points else []
+        texts += [f"{drawing.title}, {line.label}: {_in_words(line.points[-1], drawing)}"] if line.points else []
     right = max((float(line.band.x[-1]) for line in drawing.lines if line.band), default=1.0)
     for mark in drawing.marks:
         x = right if mark.x is None else mark.x
@@ -83,6 +84,10 @@ def _panel(axes: Axes, drawing: Drawing, looks: dict[str, style.Look], entries: 
     axes.set_ylabel(drawing.y)
     style.grid(axes)
     return texts
+
+
+def _in_words(point: Point, drawing: Drawing) -> str:
+    return AT_FLOOR if drawing.is_noise(point) else f"{point.y.mean:.4g}"
 
 
 def _axes(axes: Axes, drawing: Drawing) -> None:

@@ -134,13 +134,20 @@ def _curves(member: Member, network: Network) -> dict[str, dict[str, Band]]:
 
 
 def _curve(member: Member, word: str, network: Network, statistic: str) -> Band | None:
-    """Return a curve over windows of steps if any run has them, else of the moving average."""
-    columns = [TrackedColumn(word, _COLUMNS[network], statistic, windowed).name for windowed in (True, False)]
+    """Return a curve over windows of steps if any run has them, else of the moving average.
 
-    def of(column: str) -> Band | None:
-        return member.band(lambda row: series(row.metrics, Split.TRAIN, column), points=_POINTS)
+    Windows of another length than most leave a run out, as in the tables.
+    """
+    alike = {row.path for row in member.group.with_alike_windows()}
 
-    return next((found for column in columns if (found := of(column)) is not None), None)
+    def of(*, windowed: bool) -> Band | None:
+        column = TrackedColumn(word, _COLUMNS[network], statistic, windowed).name
+        return member.band(
+            lambda row: None if windowed and row.path not in alike else series(row.metrics, Split.TRAIN, column),
+            points=_POINTS,
+        )
+
+    return of(windowed=True) or of(windowed=False)
 
 
 def _equal(a: Mapping[str, Band], b: Mapping[str, Band]) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dregcli.columns import at_floor
 from dregcli.report.aggregate import Aggregate
 from dregcli.report.series import Band
 
@@ -66,6 +67,10 @@ class Drawing:
     marks: tuple[Mark, ...] = ()
     floor: float | None = None
     is_excess: bool = False
+
+    def is_noise(self, point: Point) -> bool:
+        """Return whether pure noise could have this point's value, too."""
+        return at_floor(point.y.mean, self.floor)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from dregcli.columns import at_floor
 from dregcli.report.papers.outcome import Compared, Drawing, Point
 from dregcli.report.tables import NOTHING, Cell, Column, Table, mean
 from dregcli.wording import AT_FLOOR, scientific, with_error
@@ -56,8 +55,7 @@ def panel_table(drawing: Drawing) -> Table:
     def cell(found: Point | None) -> Cell:
         if found is None:
             return NOTHING
-        noise = at_floor(found.y.mean, drawing.floor)
-        return Cell(AT_FLOOR if noise else show(found.y.mean, found.y.stderr), found.y.mean)
+        return Cell(AT_FLOOR if drawing.is_noise(found) else show(found.y.mean, found.y.stderr), found.y.mean)
 
     at: list[float | None] = [*xs] or [None]
     columns = [

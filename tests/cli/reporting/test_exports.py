@@ -74,6 +74,11 @@ def test_as_json_says_what_was_written(capsys, tmp_path: Path) -> None:
         (("--csv", "-", "--json"), ["--csv - and --json"]),
         (("--latex", "-", "--cite"), ["--latex - and --cite"]),
         (("--latex", "-", "--cite", "--json"), ["--latex - and --json"]),
+        (("--curves", "-", "--cite", "--json"), ["--curves - and --json"]),
+        (
+            ("--json", "--csv", "same", "--columns", "mean,verdict"),
+            ["called 'mean'. Known: run, ", "called 'verdict'"],
+        ),
         (("--csv", ".", "--latex", "/dev/null"), ["csv: . is a folder", "latex: /dev/null is not a regular file"]),
         (("--csv", "same", "--latex", "./same"), ["latex: same is also the file of csv"]),
         (("--csv", "-", "--json", "--latex", "."), ["--csv - and --json", "latex: . is a folder"]),
@@ -135,6 +140,7 @@ def test_cite_as_json(capsys) -> None:
     assert parsed.keys() == found["entries"].keys()
     assert found["entries"]["tucker2019dreg"]["fields"]["eprint"] == "1810.04152"
     assert found["entries"]["tucker2019dreg"]["for"] == ["estimator dreg (4 runs)"]
+    assert (found["files"], found["figures"]) == ({}, [])
 
 
 def test_data_of_ones_own(capsys, tmp_path: Path) -> None:

@@ -79,6 +79,13 @@ def test_tensorboard_reads_back_the_steps_and_values(export, root: Path, tmp_pat
         assert len(expected["inference_grad_variance/stl"]) == 20
 
 
+def test_final_bounds_are_at_the_step_of_their_weights(export, root: Path, tmp_path: Path) -> None:
+    """With patience, these are the best weights, not the last."""
+    add_run(root, name="x", summary={"final_step": 600})
+    assert export("x").code == 0
+    assert [step for step, _ in scalars(tmp_path / "logs/x/v001")["log_p_hat/test"]] == [600]
+
+
 def test_the_comparison_is_exact(export, root: Path, tmp_path: Path) -> None:
     """Wrong twins: another run's values, and the store's own in float64."""
     first, second = (add_run(root, name="x", seed=seed) for seed in (0, 1))

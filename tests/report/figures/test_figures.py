@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from scipy import stats
 
 from dregcli.names import RunStatus
@@ -68,6 +69,22 @@ def test_thin_is_the_mean_of_training_batches() -> None:
     assert y == pytest.approx(values.mean(axis=0))
     bold = line(axes, "iwae/dreg (4 seeds)")
     assert bold.get_linewidth() > 1.5 * line(axes, "_train iwae/dreg (4 seeds)").get_linewidth()
+
+
+def test_an_axis_with_the_k_of_validation_has_no_training_batches_of_another_k() -> None:
+    unlike = [run_row(seed, estimator="stl", k=4, eval_k=64) for seed in range(2)]
+    drawn = _drawn([*TWO[:4], *unlike])
+    (axes,) = drawn.figure.axes
+    assert [*lines(axes, "_train")] == ["_train iwae/dreg K=64 (4 seeds)"]
+    assert "bound at K=64," in unwrapped(axes.get_ylabel())
+    assert (
+        "Thin: training batches. Training batches whose K is not that of validation are not drawn." in drawn.caption
+    )
+    assert "Thin" not in _drawn(unlike).caption
+    alone = [replace(row, metrics={"train": row.metrics["train"]}) for row in unlike]
+    drawn = _drawn(alone)
+    assert "bound at K=4," in unwrapped(drawn.figure.axes[0].get_ylabel())
+    assert "at K=4: iwae/stl (2 seeds): training only: train" in drawn.alt
 
 
 def test_seconds_are_seconds() -> None:
@@ -172,6 +189,18 @@ def test_one_point_is_drawn() -> None:
     figures = draw_all(*grouped([run_row(0, metrics=one)])[:3])
     assert [each.name for each in figures] == ["final-bounds", "bound-steps", "bound-seconds", "generalisation-gap"]
     assert all(not touched(each.render(".png")) and not overlapping(each) for each in figures)
+
+
+def test_a_dollar_sign_of_a_name_begins_no_formula() -> None:
+    groups, names, comparisons, _ = grouped(
+        [run_row(seed, estimator=word) for word in ("dreg", "stl") for seed in (0, 1)]
+    )
+    odd = dict(zip(names, ("a$_{$b", "$x^2$"), strict=True))
+    for drawn in draw_all(groups, odd, comparisons):
+        assert overlapping(drawn) == [], "drawn without an error"
+        words = [*drawn.figure.findobj(Text)]
+        assert any("$x^2$" in text.get_text() for text in words)
+        assert not any(text.get_parse_math() for text in words)
 
 
 def test_nothing_is_drawn_of_nothing() -> None:

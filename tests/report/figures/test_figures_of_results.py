@@ -13,6 +13,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from dregcli.names import Network
+from dregcli.report.aggregate import Aggregate
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures.active import active_figure
 from dregcli.report.figures.bounds import bound_figure
@@ -20,11 +21,14 @@ from dregcli.report.figures.draw import draw_all
 from dregcli.report.figures.k_curve import k_curve_figure
 from dregcli.report.figures.members import choose
 from dregcli.report.figures.of_runs import bias_figures, variance_figures
+from dregcli.report.figures.paper import paper_figure
 from dregcli.report.figures.pictures import Picture, picture_figures
 from dregcli.report.figures.setting import setting_figures
 from dregcli.report.figures.sheet import COLUMN_MM, MM, PAGE, Sheet
 from dregcli.report.figures.tracked import tracked_figure
 from dregcli.report.groups import RunRow
+from dregcli.report.papers.outcome import Drawing, Line, Point
+from dregcli.report.papers.tables import panel_table
 from tests.support.artists import bands, ends, legend, line, overlapping, pixels, touched, unwrapped, xy
 from tests.support.report_rows import STEPS, grouped, run_row
 
@@ -50,7 +54,7 @@ def test_a_setting_with_three_numbers_has_a_figure_with_a_line_for_each_estimato
         for i, lr in enumerate(rates)
         for seed in range(3)
     ]
-    (drawn,) = setting_figures(grouped(rows)[3])
+    (drawn,) = setting_figures(*grouped(rows)[:2], Sheet())
     assert drawn.name == "by-lr"
     assert "iwae/stl from -93.00 at 0.0001 to -91.00 at 0.001, the highest -91.00 at 0.001" in drawn.alt
     (axes,) = drawn.figure.axes
@@ -61,10 +65,59 @@ def test_a_setting_with_three_numbers_has_a_figure_with_a_line_for_each_estimato
     assert axes.get_xscale() == "log"
     assert [text.get_text() for text in axes.get_xticklabels()] == ["0.0001", "0.0003", "0.001"]
     # Two values, other words than numbers, and bounds of unlike K have none.
-    assert setting_figures(grouped([row for row in rows if row.spec["lr"] > 1e-4])[3]) == []
-    assert setting_figures(grouped([run_row(0, k=k) for k in (2, 4, 8)])[3]) == []
+    assert setting_figures(*grouped([row for row in rows if row.spec["lr"] > 1e-4])[:2], Sheet()) == []
+    assert setting_figures(*grouped([run_row(0, k=k) for k in (2, 4, 8)])[:2], Sheet()) == []
     several = [run_row(0, optimizer=word) for word in ("adam", "sgd", "adamw")]
-    assert setting_figures(grouped(several)[3]) == []
+    assert setting_figures(*grouped(several)[:2], Sheet()) == []
+
+
+BATCHES = (16, 32, 64)
+
+
+def by_batch(*words: str, **changes: Any) -> list[RunRow]:
+    return [
+        run_row(0, estimator=word, batch_size=batch, bound=-float(batch), **changes)
+        for word in words
+        for batch in BATCHES
+    ]
+
+
+def test_a_line_has_no_name_of_one_of_its_points() -> None:
+    """Short names, letters and names by the user, all of which may hold the setting on the axis."""
+    usual = [run_row(0, estimator=word, batch_size=64, lr=0.5) for word in ("dreg", "stl")]
+    short = [*by_batch("dreg", "stl", objective="vr-iwae:alpha=0.31"), *usual]
+    long = by_batch("dreg-cv:alpha=0.1717,beta=0.25", "dreg-cv:alpha=0.3,beta=0.25", lr=0.25)
+    for rows, names in (
+        (short, ["vr-iwae:alpha=0.31/dreg", "vr-iwae:alpha=0.31/stl"]),
+        (long, ["dreg-cv:alpha=0.172,beta=0.25", "dreg-cv:alpha=0.3,beta=0.25"]),
+    ):
+        groups, labels = grouped(rows)[:2]
+        (drawn,) = (each for each in setting_figures(groups, labels, Sheet()) if each.name == "by-batch-size")
+        assert legend(drawn) == names
+        assert ("names are those of lines" in drawn.caption) == (rows is long), "not where groups' names do"
+    assert {label[-2:] for label in labels.values()} == {f" {letter}" for letter in "ABCDEF"}
+    assert "The objective of all groups is iwae." in drawn.caption
+    groups, labels = grouped(short)[:2]
+    mine = {key: label.replace("vr-iwae:alpha=0.31/dreg", "ours") for key, label in labels.items()}
+    assert "ours B=16" in mine.values()
+    (drawn,) = (each for each in setting_figures(groups, mine, Sheet()) if each.name == "by-batch-size")
+    assert legend(drawn) == ["ours", "vr-iwae:alpha=0.31/stl"]
+
+
+def test_a_figure_by_a_setting_has_all_groups_and_of_many_lines_the_highest() -> None:
+    rates = [10.0**-i for i in range(1, 8)]
+    words = ("dreg", "stl", "reparam")
+    rows = [run_row(0, estimator=e, lr=lr, bound=-10.0 * i - lr) for i, e in enumerate(words) for lr in rates]
+    (drawn,) = (each for each in draw_all(*grouped(rows)[:3]) if each.name == "by-lr")
+    lines = [container.lines[0] for container in drawn.figure.axes[0].containers]
+    assert [len(xy(each)[0]) for each in lines] == [7, 7, 7], "21 groups, more than other figures have"
+    assert (drawn.title, legend(drawn)) == ("Bound against lr", [f"iwae/{word}" for word in words])
+    many = [run_row(0, lr=lr, grad_clip=1.0 + i, bound=-float(i)) for i in (13, *range(13)) for lr in rates[:3]]
+    many += [run_row(0, lr=lr, k=8) for lr in rates[:3]]
+    (drawn,) = (each for each in setting_figures(*grouped(many)[:2], Sheet()) if each.name == "by-lr")
+    assert "the highest 12 of 14 lines" in drawn.title
+    assert [xy(each.lines[0])[1][0] for each in drawn.figure.axes[0].containers] == [-float(i) for i in range(12)]
+    assert "Not drawn: 1 line with other bounds." in drawn.caption, "at another K"
 
 
 def test_the_k_curve_has_means_standard_errors_and_the_jackknife_dashed() -> None:
@@ -87,6 +140,11 @@ def test_the_k_curve_has_means_standard_errors_and_the_jackknife_dashed() -> Non
     assert "nats per example (larger is better)" in unwrapped(axes.get_ylabel())
     assert "100 examples" in axes.get_title()
     assert "-93.00 at K=1 to -89.00 (s.e. 0.00) at K=100" in drawn.alt
+    broken = [rows[0], replace(rows[1], evals=[evaluation(CURVES[1] | {1: -math.inf})])]
+    drawn = k_curve_figure(grouped(broken)[3])
+    assert drawn is not None
+    bold = drawn.figure.axes[0].containers[0].lines[0]
+    assert [each.tolist() for each in xy(bold)] == [[10, 100], [-91.0, -89.0]], "every point is over the same seeds"
 
 
 def test_a_single_seeds_bars_are_over_examples() -> None:
@@ -151,6 +209,21 @@ def test_tracked_gradients_are_means_over_seeds_of_windows_with_the_floor_of_noi
     assert "squared nats per squared unit" in drawn.caption
     assert snr.get_xlabel() == "optimisation steps"
     assert variance.get_ylim()[1] < 10.0, "moving averages are not drawn where there are windows"
+
+
+def test_windows_of_another_length_are_not_averaged_with_the_others() -> None:
+    """As in the tables: the SNR of noise depends on the length of the windows."""
+    few = tracking(2)
+    few["train"]["tracked_window"] = np.full(len(STEPS), 2.0)
+    few["train"]["stl.posterior_snr_window"] = np.full(len(STEPS), 9.0)
+    rows = [*(run_row(seed, metrics=tracking(seed)) for seed in range(2)), run_row(2, metrics=few)]
+    groups, _, _, chosen = grouped(rows)
+    drawn = tracked_figure(chosen, Network.ENCODER)
+    assert drawn is not None
+    _, y = xy(line(drawn.figure.axes[1], "stl"))
+    alike = np.mean([row.metrics["train"]["stl.posterior_snr_window"] for row in rows[:2]], axis=0)
+    assert y == pytest.approx(alike[np.isfinite(alike)])
+    assert y[-3:].mean() == pytest.approx(groups[0].tracked()["stl"]["posterior_snr_window"].mean, rel=0.05)
 
 
 def test_equal_gradients_of_the_decoder_are_one_curve() -> None:
@@ -331,6 +404,16 @@ def test_gradients_by_k_are_those_that_dreg_variance_kept() -> None:
     _, decoder = panels["SNR"].containers
     assert xy(decoder.lines[0])[1].tolist() == [3.0, 0.75, 0.1875]
     assert [text.get_text() for text in panels["variance"].texts] == ["dreg (-1.00)", "decoder"]
+
+
+def test_the_words_of_a_published_figure_call_noise_what_the_table_calls_it() -> None:
+    lines = tuple(
+        Line(word, (Point(4.0, Aggregate(snr, None, None, 1)),)) for word, snr in (("a", 0.026), ("b", 3.0))
+    )
+    drawing = Drawing("SNR", "K", "SNR", along=False, is_log=True, lines=lines, floor=0.025)
+    drawn = paper_figure("name", "Title", [drawing], "")
+    assert drawn.alt == "Title. SNR, a: at the floor; SNR, b: 3."
+    assert [row[1].text for row in panel_table(drawing).rows] == ["at the floor", "3"]
 
 
 def test_each_kind_of_a_learned_priors_gradient_is_a_curve_of_its_own() -> None:
