@@ -126,8 +126,9 @@ def _unfinished(infos: dict[Run, RunInfo]) -> Check:
     now = f"; running: {_some(live)}" if live else ""
     if waiting:
         shown = _some([f"{run.label} ({info.status.value})" for run, info in waiting])
-        first, _ = waiting[0]
-        ways = (("train", "--resume"), ("runs", "rm"))
+        # A run that was killed while it was claimed has nothing to resume.
+        first, info = next((each for each in waiting if each[1].started), waiting[0])
+        ways = [("train", "--resume"), ("runs", "rm")] if info.started else [("runs", "rm")]
         hint = "\n".join(command(*words, first.label, runs_dir=first.root) for words in ways)
         return Check("unfinished", Health.WARNING, f"{len(waiting)} stopped before the end: {shown}{now}", hint)
     return Check("unfinished", Health.OK, f"none{now}")

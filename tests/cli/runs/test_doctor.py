@@ -41,6 +41,10 @@ def test_a_healthy_store(capsys, store: RunStore) -> None:
 
 
 def test_what_stopped_on_its_way_and_what_was_left(capsys, store: RunStore) -> None:
+    store.claim_folder("killed")
+    shown = run(capsys, "runs", "doctor", "--runs-dir", store.root)
+    assert f"unfinished: dreg runs rm killed/v001 --runs-dir {store.root}\n" in shown.out
+    assert "--resume" not in shown.out
     bury(store.claim("y", spec=SPEC, environment=ENVIRONMENT).run)
     trash.remove(store.fs, store.runs()[0])
     code, health = _health(capsys, store)

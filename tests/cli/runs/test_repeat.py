@@ -19,6 +19,7 @@ from dregcli.store.runs import RunStore
 from tests.crash.harness import differences
 from tests.support.cli import SMALL, run, typed
 from tests.support.data_few import few_digits
+from tests.support.store_faults import flip
 
 VARIANTS = {
     "dense": ("--backward", "dense"),
@@ -143,7 +144,9 @@ def test_a_sound_run_replays(capsys, root: Path, name: str) -> None:
     assert done.json["replay"]["differences"] == []
     if name == "bfloat16":
         assert done.json["replay"]["rows"]["valid"] == 1
-    assert "the same to the last bit" in run(capsys, "runs", "verify", name, "--replay", 99, "--runs-dir", root).out
+    whole = run(capsys, "runs", "verify", name, "--replay", 99, "--runs-dir", root).out
+    assert f"replayed {10 if name == 'child' else 20} steps of {name}/v001: " in whole
+    assert "the same to the last bit" in whole
 
 
 def test_a_number_in_its_last_bit_is_found(capsys, root: Path) -> None:
@@ -160,6 +163,18 @@ def test_a_number_in_its_last_bit_is_found(capsys, root: Path) -> None:
     ((difference),) = found.json["replay"]["differences"]
     assert (difference["split"], difference["step"], difference["column"]) == ("train", 10, "ess")
     assert "first train ess at step 10" in run(capsys, *words, "--replay", 10).out
+
+
+def test_a_fault_in_another_version_is_said_to_keep_from_replaying(capsys, root: Path) -> None:
+    shutil.copytree(root / "dense" / "v001", root / "dense" / "v002")
+    flip(root / "dense" / "v001" / layout.METRICS_FILE, 700)
+    words = ("runs", "verify", "dense", "--replay", 5, "--runs-dir", root)
+    found, as_json = run(capsys, *words), run(capsys, *words, "--json")
+    assert (found.code, as_json.code, as_json.json["replay"]) == (1, 1, None)
+    (line,) = [line for line in found.err.splitlines() if line.startswith("warning: nothing was replayed")]
+    assert f"dreg runs verify dense/v002 --replay 5 --runs-dir {root}" in line
+    flip(root / "dense" / "v002" / layout.METRICS_FILE, 700)
+    assert "dreg runs" not in run(capsys, *words).err
 
 
 def test_another_seed_is_found(capsys, root: Path) -> None:
