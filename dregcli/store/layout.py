@@ -120,6 +120,17 @@ def generations(names: Iterable[str]) -> list[int]:
     )
 
 
+def is_gone(run: Path) -> bool:
+    """Whether the folder of a run is not there any more; a disk that does not answer is no reason to think so."""
+    try:
+        run.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def restore_command(run: Path) -> str:
     """Return the command that brings back a run that was removed while a process worked on it."""
     return command("runs", "rm", "--restore", f"{run.parent.name}/{run.name}", runs_dir=run.parent.parent)
@@ -273,8 +284,8 @@ def make_home(fs: FileSystem, home: Path) -> None:
             name would keep it from being restored.
     """
     run = home.parent
-    if not run.exists():
-        what = "The run was removed in the meantime"
+    if is_gone(run):
+        what = "The run was removed or renamed in the meantime"
         hint = f"bring it back, then repeat the command: {restore_command(run)}"
         raise StoreWriteError(what, where=str(run), hint=hint)
     make_folders(fs, home)

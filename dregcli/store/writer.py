@@ -219,8 +219,8 @@ class RunWriter:
         try:
             current = read_info(self.run.path / layout.RUN_FILE).lease
         except DregError as error:
-            if not self.run.path.exists():  # removed on another host, for which this process looked dead
-                what = f"The run {self.run.label} was removed in the meantime."
+            if layout.is_gone(self.run.path):  # by hand, or on another host, for which this process looked dead
+                what = f"The run {self.run.label} was removed or renamed in the meantime."
                 hint = f"bring it back, then resume it: {layout.restore_command(self.run.path)}"
                 raise RunStateError(what, where=str(self.run.path), hint=hint) from error
             return  # the file is gone or altered: the next write restores it from memory

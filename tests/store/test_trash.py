@@ -93,7 +93,9 @@ def test_what_is_written_into_a_run_that_was_removed_meanwhile_keeps_it_from_not
     for removed in (run, writer.run):
         trash.remove(FS, removed)
     for way in ways:
-        with pytest.raises((StoreWriteError, RunStateError), match="was removed in the meantime") as caught:
+        with pytest.raises(
+            (StoreWriteError, RunStateError), match="was removed or renamed in the meantime"
+        ) as caught:
             way()
         assert "dreg runs rm --restore x/v00" in str(caught.value.hint)
     for removed in (run, writer.run):

@@ -128,7 +128,7 @@ def test_an_evaluation_of_a_run_that_is_removed_meanwhile_loses_nothing(capsys, 
         )
         patch.setattr(importance, "SAVE_SECONDS", -1.0)
         ended = run(capsys, *words)
-    assert (ended.code, "error: The run was removed in the meantime" in ended.err) == (16, True), ended.err
+    assert (ended.code, "error: The run was removed or renamed in the meantime" in ended.err) == (16, True), ended.err
     assert ("computed but not kept" in ended.err) is ("--keep-weights" not in words)
     assert "dreg runs rm --restore t/v001" in ended.err
     assert not FOLDER.parent.exists()
