@@ -127,6 +127,8 @@ class _Contents:
             try:
                 self.entries[name] = self._entry(name, path)
             except StoreCorrupt as error:
+                if layout.is_gone(path):
+                    raise _changed(path) from error
                 if not force:
                     hint = f"{error.hint}; or export without it: --force"
                     raise StoreCorrupt(error.what, where=error.where, hint=hint) from error
@@ -141,7 +143,7 @@ class _Contents:
         """
         content = self._read(name)
         if not archive.is_content(content, self.entries[name]):
-            raise documents.corrupt(self._files[name], "The file changed while it was exported")
+            raise _changed(self._files[name])
         return content
 
     def _entry(self, name: str, path: Path) -> dict[str, Any]:
@@ -165,6 +167,11 @@ def _unused_leases(run: Run) -> set[Path]:
     with suppress(StoreCorrupt):  # then none of them is exported
         names = layout.entries(home)
     return {home / name for name in names if name.isdecimal() and int(name) > used}
+
+
+def _changed(path: Path) -> StoreCorrupt:
+    hint = "another command works on this run: export it again when that command has ended"
+    return StoreCorrupt("The file changed while it was exported", where=str(path), hint=hint)
 
 
 def _write(fs: FileSystem, run: Run, contents: _Contents, target: Path, faults: list[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from dregcli.commands import command
-from dregcli.errors import DregError
+from dregcli.errors import DregError, RunNotFound
 from dregcli.filesystem import discard, write_aside
 from dregcli.names import RunStatus
 from dregcli.store import layout, trash
@@ -71,6 +71,8 @@ def _checks(store: RunStore) -> Iterator[Check]:
     for run in store.runs():
         try:
             infos[run] = run.info()
+        except RunNotFound:  # it was removed meanwhile
+            continue
         except DregError as error:
             unreadable.append(f"{run.label} ({error.what})")
     yield _readable(root, infos, unreadable)
