@@ -48,7 +48,7 @@ class Imported:
         run: the new version; or the run that is here already, with every file of the archive.
         origin: name of the run where it was exported.
         same: runs that were here before and have exactly the same ``run.json``.
-        faults: files that were damaged already when the run was exported.
+        faults: files that were damaged already when the run was exported, or could not be read and are not here.
         is_new: whether the run was imported; if not, nothing was written.
     """
 
@@ -145,12 +145,12 @@ def import_run(store: RunStore, archive: Path, *, name: str | None = None) -> Im
             if present := next(here, None):
                 return Imported(present, origin, (present,), tuple(found["faults"]), is_new=False)
             _check_room(store.root, opened)
-            run, faults = _extract(store, opened, archive, found, called)
+            run = _extract(store, opened, archive, found, called)
     except _UNREADABLE as error:
         raise _refused(archive, f"it cannot be read: {error}") from error
     except OSError as error:  # only errors of reading: errors of writing are StoreWriteError already
         raise _refused(archive, f"it cannot be read: {error.strerror or error}") from error
-    return Imported(run, origin, tuple(each for each in before if _is_same(each, run)), faults)
+    return Imported(run, origin, tuple(each for each in before if _is_same(each, run)), tuple(found["faults"]))
 
 
 def _check_is_file(archive: Path) -> None:
@@ -228,10 +228,8 @@ def _check_room(root: Path, opened: zipfile.ZipFile) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(root))
 
 
-def _extract(
-    store: RunStore, opened: zipfile.ZipFile, archive: Path, found: Mapping[str, Any], name: str
-) -> tuple[Run, tuple[str, ...]]:
-    """Extract the run to its place; return it and the faults it already had."""
+def _extract(store: RunStore, opened: zipfile.ZipFile, archive: Path, found: Mapping[str, Any], name: str) -> Run:
+    """Extract the run to its place."""
     fs = store.fs
     temporary = store.root / f".{name}.{secrets.token_hex(4)}.tmp"
     target: Path | None = None
@@ -243,7 +241,7 @@ def _extract(
                 raise _refused(archive, f"'{member.filename}' does not match its digest")
             _write_member(fs, temporary.joinpath(*member.filename.split("/")), content, said["modified_ns"])
         _sync_folders(fs, temporary)
-        faults = _check_run(Run(temporary, fs, store.clock), archive, found["faults"])
+        _check_run(Run(temporary, fs, store.clock), archive, found["faults"])
         target = store.claim_folder(name)
         with write_errors(target):
             fs.rename(temporary, target)  # onto the empty folder that was just created
@@ -254,7 +252,7 @@ def _extract(
                 with suppress(StoreWriteError, OSError):
                     discard(fs, path)
         raise
-    return Run(target, fs, store.clock), faults
+    return Run(target, fs, store.clock)
 
 
 def _write_member(fs: FileSystem, path: Path, content: bytes, modified_ns: int) -> None:
@@ -275,14 +273,9 @@ def _sync_folders(fs: FileSystem, folder: Path) -> None:
                 fs.sync(path)
 
 
-def _check_run(run: Run, archive: Path, known_faults: Sequence[str]) -> tuple[str, ...]:
-    """Refuse an extracted run that claims to be running, or that has faults the manifest does not name.
-
-    Returns:
-        The faults that the run already had.
-    """
-    findings = verify_run(run)
-    for finding in findings:
+def _check_run(run: Run, archive: Path, known_faults: Sequence[str]) -> None:
+    """Refuse an extracted run that claims to be running, or that has faults the manifest does not name."""
+    for finding in verify_run(run):
         if finding.kind == "fault" and finding.file.relative_to(run.path).as_posix() not in known_faults:
             raise _refused(archive, f"{finding.file.relative_to(run.path)}: {finding.what}")
     try:
@@ -292,4 +285,3 @@ def _check_run(run: Run, archive: Path, known_faults: Sequence[str]) -> tuple[st
     # A heartbeat in the year 9999 would prevent everybody from resuming or removing the run.
     if info.status is RunStatus.RUNNING or (taken and info.lease and taken.generation > info.lease.generation):
         raise _refused(archive, "its run is marked as being written")
-    return tuple(faults_in(run, findings))

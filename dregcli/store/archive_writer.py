@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 from dregcli.commands import command
 from dregcli.errors import RunStateError, StoreCorrupt, StoreWriteError, UsageError
-from dregcli.filesystem import FileSystem, check_can_write, is_temporary, make_folders, write_errors
+from dregcli.filesystem import FileSystem, check_can_write, make_folders, write_errors
 from dregcli.names import RunStatus
 from dregcli.store import archive, documents, hdf5, layout, trash
 from dregcli.store.records import write_info
@@ -29,18 +29,22 @@ def export_run(fs: FileSystem, run: Run, target: Path, *, force: bool = False) -
         fs: the seam.
         run: the run; no process may be writing it.
         target: the file; an existing file is never replaced.
-        force: also export a run with faults; the manifest then names them.
+        force: also export a run with faults, without the files that cannot be read; the manifest then names both.
 
     Returns:
         Notes about files that have no digest or are left out, and the faults where ``force`` allows them.
 
     Raises:
         RunStateError: a process is writing the run, or the run was killed before anything was written.
-        StoreCorrupt: a file of the run is damaged; the error names it.
+        StoreCorrupt: a file of the run is damaged, or ``run.json``, without which no run can be used.
         UsageError: the file exists already.
         StoreWriteError: the disk refuses; nothing is left behind.
     """
-    trash.check_not_live(run)
+    try:
+        trash.check_not_live(run)
+    except StoreCorrupt as error:
+        hint = "restore this file from a backup, or copy the folder as it is: nothing reads a run without it"
+        raise StoreCorrupt(error.what, where=error.where, hint=hint) from error
     if not run.info().started:
         what = f"The run {run.label} was killed while it was claimed: there is nothing to export."
         raise RunStateError(what, where=str(run.path), hint="start it again: dreg train --help")
@@ -62,12 +66,21 @@ def export_run(fs: FileSystem, run: Run, target: Path, *, force: bool = False) -
     if fault:
         hint = "rename the files that dreg did not write, then export again"
         raise StoreCorrupt(fault, where=str(run.path), hint=hint)
-    left_out = [Finding(path, "note", "It is left out: its name cannot be exported") for path in found.values()]
+    left_out = [
+        Finding(path, "note", "It is left out: its name cannot be exported")
+        for name, path in found.items()
+        if name not in files
+    ]
+    contents = _Contents(run, files)
+    unread = contents.leave_out_unreadable(force=force)
+    faults = {*archive.faults_in(run, findings), *unread}
+    if {layout.METRICS_FILE, layout.PARTS_FOLDER} & {name.partition("/")[0] for name in unread}:
+        faults.add(layout.PARTS_FOLDER)  # which lacks the rows that run.json has
     try:
-        _write(fs, run, files, target, archive.faults_in(run, findings))
+        _write(fs, run, contents, target, sorted(faults))
     except StoreWriteError as error:
         raise StoreWriteError(error.what, where=error.where, hint=_HINT) from error
-    return findings + [note for note in left_out if note.file not in files.values()]
+    return [*findings, *left_out, *unread.values()]
 
 
 def _check_free(target: Path) -> None:
@@ -77,30 +90,97 @@ def _check_free(target: Path) -> None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield all plain files below a folder, in order, without temporaries."""
-    for path in sorted(folder.iterdir()):
-        if is_temporary(path.name) or path.is_symlink():
-            continue
-        if path.is_dir():
-            yield from _files(path)
-        elif path.is_file():
-            yield path
+    """Yield all plain files below a folder, in order, without temporaries; and folders that cannot be read."""
+    try:
+        for name in layout.entries(folder):
+            path = folder / name
+            if path.is_symlink():
+                continue
+            if path.is_dir():
+                yield from _files(path)
+            elif path.is_file():
+                yield path
+    except (OSError, StoreCorrupt):
+        yield folder
+
+
+class _Contents:
+    """The contents of the files of an archive, by their names in it; they are read twice, to hold one at a time.
+
+    Args:
+        run: the run.
+        files: the files.
+    """
+
+    def __init__(self, run: Run, files: Mapping[str, Path]) -> None:
+        self._files, self._ended = dict(files), _ended(run)
+        self.entries: dict[str, dict[str, Any]] = {}
+
+    def leave_out_unreadable(self, *, force: bool) -> dict[str, Finding]:
+        """Read all files for the first time; return why some are left out, by name.
+
+        Raises:
+            StoreCorrupt: a file cannot be read, and ``force`` is not set.
+        """
+        left_out: dict[str, Finding] = {}
+        for name, path in self._files.items():
+            try:
+                self.entries[name] = self._entry(name, path)
+            except StoreCorrupt as error:
+                if layout.is_gone(path):
+                    raise _changed(path) from error
+                if not force:
+                    hint = f"{error.hint}; or export without it: --force"
+                    raise StoreCorrupt(error.what, where=error.where, hint=hint) from error
+                left_out[name] = Finding(path, "note", f"It is left out: {error.what}")
+        return left_out
+
+    def of(self, name: str) -> bytes:
+        """Return the content of a file.
+
+        Raises:
+            StoreCorrupt: it is not what it was when it was first read.
+        """
+        content = self._read(name)
+        if not archive.is_content(content, self.entries[name]):
+            raise _changed(self._files[name])
+        return content
+
+    def _entry(self, name: str, path: Path) -> dict[str, Any]:
+        content = self._read(name)
+        try:
+            return archive.entry(content, path.stat().st_mtime_ns)
+        except OSError as error:
+            raise documents.corrupt(path, f"The file cannot be read: {error.strerror or error}") from error
+
+    def _read(self, name: str) -> bytes:
+        if name == layout.RUN_FILE:
+            return self._ended
+        return documents.read_bytes(self._files[name], limit=hdf5.SIZE_LIMIT)
 
 
 def _unused_leases(run: Run) -> set[Path]:
     """Return leases of processes that died before ``run.json`` had them; other machines cannot know of the deaths."""
     lease, home = run.info().lease, run.path / layout.LEASES_FOLDER
     used = lease.generation if lease else 0
-    return {home / name for name in layout.entries(home) if name.isdecimal() and int(name) > used}
+    names: list[str] = []
+    with suppress(StoreCorrupt):  # then none of them is exported
+        names = layout.entries(home)
+    return {home / name for name in names if name.isdecimal() and int(name) > used}
 
 
-def _write(fs: FileSystem, run: Run, files: Mapping[str, Path], target: Path, faults: list[str]) -> None:
+def _changed(path: Path) -> StoreCorrupt:
+    hint = "another command works on this run: export it again when that command has ended"
+    return StoreCorrupt("The file changed while it was exported", where=str(path), hint=hint)
+
+
+def _write(fs: FileSystem, run: Run, contents: _Contents, target: Path, faults: list[str]) -> None:
     make_folders(fs, target.absolute().parent)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         with write_errors(target):
             fs.write(temporary, b"")
-            _write_zip(fs, temporary, run, files, faults)
+            _write_zip(fs, temporary, run, contents, faults)
             fs.sync(temporary)
             _check_free(target)  # again, because a rename would replace the file
             fs.rename(temporary, target)
@@ -111,21 +191,12 @@ def _write(fs: FileSystem, run: Run, files: Mapping[str, Path], target: Path, fa
         raise
 
 
-def _write_zip(fs: FileSystem, temporary: Path, run: Run, files: Mapping[str, Path], faults: list[str]) -> None:
-    ended = _ended(run)
-
-    def content_of(name: str) -> bytes:
-        return ended if name == layout.RUN_FILE else documents.read_bytes(files[name], limit=hdf5.SIZE_LIMIT)
-
-    entries = {name: archive.entry(content_of(name), path.stat().st_mtime_ns) for name, path in files.items()}
+def _write_zip(fs: FileSystem, temporary: Path, run: Run, contents: _Contents, faults: list[str]) -> None:
     sink = _Sink(fs, temporary)
     with zipfile.ZipFile(cast("Any", sink), "w", zipfile.ZIP_STORED) as opened:
-        opened.writestr(zipfile.ZipInfo(archive.MANIFEST, _TIME), archive.manifest(run.key, entries, faults))
-        for name in files:
-            content = content_of(name)
-            if not archive.is_content(content, entries[name]):
-                raise documents.corrupt(files[name], "The file changed while it was exported")
-            opened.writestr(zipfile.ZipInfo(name, _TIME), content)
+        opened.writestr(zipfile.ZipInfo(archive.MANIFEST, _TIME), archive.manifest(run.key, contents.entries, faults))
+        for name in contents.entries:
+            opened.writestr(zipfile.ZipInfo(name, _TIME), contents.of(name))
     sink.flush_all()
 
 

@@ -39,18 +39,16 @@ SOURCE_SUFFIXES: Final = (
 _DISTRIBUTION: Final = "dreg"
 _WITHOUT_NUMBERS: Final = ("cli", "report")
 """Parts of the package that show numbers and compute none of a run's."""
-_VARIABLES: Final = (
-    *(
-        "OMP_NUM_THREADS",
-        "OMP_WAIT_POLICY",
-        "MKL_NUM_THREADS",
-        "MKL_CBWR",
-        "ONEDNN_MAX_CPU_ISA",
-        "ATEN_CPU_CAPABILITY",
-    ),
-    *("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "DREG_RUNS_DIR", "DREG_DATA_DIR"),
+NUMERIC_VARIABLES: Final = (
+    *("MKL_CBWR", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY"),
+    *("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE"),
 )
-"""Environment variables that change numbers or places; never all variables, because they may hold secrets."""
+"""Environment variables that change numbers other than by the number of threads, which is kept itself."""
+_VARIABLES: Final = (
+    *("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", *NUMERIC_VARIABLES),
+    *("DREG_RUNS_DIR", "DREG_DATA_DIR"),
+)
+"""Environment variables that change numbers, speed or places; never all variables, because they may hold secrets."""
 _GIT_SECONDS: Final = 10.0
 _PLAIN_NAMES: Final = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false", "-c", "core.quotePath=false")
 """Options of git that make file names in a difference readable, whatever the user has configured."""

@@ -110,6 +110,8 @@ def load(folder: Path, which: Which) -> Checkpoint:
         try:
             return _load_step(folder, step, tuple(skipped))
         except CheckpointCorrupt as error:
+            if step not in steps(folder):  # its writer removed it meanwhile, and wrote a newer one before that
+                return load(folder, which)
             skipped.append(f"{layout.step_name(step)}: {error.what}")
     raise CheckpointCorrupt(
         "All checkpoints of this run are damaged: " + "; ".join(skipped),

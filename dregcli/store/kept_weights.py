@@ -12,8 +12,8 @@ from typing import Any, Final
 import h5py
 import numpy as np
 
-from dregcli.filesystem import make_folders, write_errors, write_exclusive
-from dregcli.store import documents, hdf5, results
+from dregcli.filesystem import write_errors, write_exclusive
+from dregcli.store import documents, hdf5, layout, results
 from dregcli.store.hdf5 import Array
 from dregcli.store.run import Run
 
@@ -72,7 +72,7 @@ class KeptWeights:
         Raises:
             StoreWriteError: the disk refuses, or another process writes the same file.
         """
-        make_folders(self._run.fs, self._folder)
+        layout.make_home(self._run.fs, self._folder)
         if done:
             return self._continue()
         with write_errors(self._temporary):
@@ -95,7 +95,12 @@ class KeptWeights:
             self._opened["log_w"][:, first : first + log_w.shape[1]] = log_w
 
     def save(self) -> None:
-        """Bring everything to the disk, so that another process can continue."""
+        """Bring everything to the disk, so that another process can continue.
+
+        Raises:
+            StoreWriteError: the disk refuses, or the run was removed.
+        """
+        layout.make_home(self._run.fs, self._folder)
         with write_errors(self._temporary):
             self._opened.flush()
             self._run.fs.sync(self._temporary)
@@ -109,7 +114,11 @@ class KeptWeights:
 
         Returns:
             The path of the file.
+
+        Raises:
+            StoreWriteError: the disk refuses, or the run was removed.
         """
+        layout.make_home(self._run.fs, self._folder)
         self._continue()
         with write_errors(self._temporary):
             self._opened.attrs["attrs"] = documents.encode(attrs).decode("ascii")

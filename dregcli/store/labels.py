@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 from dregcli.commands import command
 from dregcli.errors import UsageError
-from dregcli.filesystem import FileSystem, make_folders, write_new
+from dregcli.filesystem import FileSystem, write_new
 from dregcli.store import documents, layout
 from dregcli.store.lease import parse_time
 
@@ -134,5 +134,5 @@ def write(
         "note": note,
     }
     home = folder / layout.LABELS_FOLDER
-    make_folders(fs, home)
+    layout.make_home(fs, home)
     write_new(fs, home, _STEM, _SUFFIX, documents.seal(document))

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from dregcli.errors import StoreCorrupt, StoreFormatError, UsageError
+from dregcli.commands import command
+from dregcli.errors import StoreCorrupt, StoreFormatError, StoreWriteError, UsageError
 from dregcli.filesystem import FileSystem, is_temporary, make_folders, write_aside, write_errors
 from dregcli.store import documents
 
@@ -117,6 +118,22 @@ def generations(names: Iterable[str]) -> list[int]:
     return sorted(
         1 if name == ENVIRONMENT_FILE else int(found[1]) for name in names if (found := _ENVIRONMENT.fullmatch(name))
     )
+
+
+def is_gone(run: Path) -> bool:
+    """Whether the folder of a run is not there any more; a disk that does not answer is no reason to think so."""
+    try:
+        run.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def restore_command(run: Path) -> str:
+    """Return the command that brings back a run that was removed while a process worked on it."""
+    return command("runs", "rm", "--restore", f"{run.parent.name}/{run.name}", runs_dir=run.parent.parent)
 
 
 def version_name(version: int) -> str:
@@ -257,6 +274,21 @@ def prepare_store(root: Path, fs: FileSystem) -> None:
     if not (root / STORE_FILE).exists():
         make_folders(fs, root)
         write_aside(fs, root / STORE_FILE, _STORE_CONTENT)
+
+
+def make_home(fs: FileSystem, home: Path) -> None:
+    """Create a folder of results in a run.
+
+    Raises:
+        StoreWriteError: the disk refuses, or the run was removed while a process worked on it: a new folder of its
+            name would keep it from being restored.
+    """
+    run = home.parent
+    if is_gone(run):
+        what = "The run was removed or renamed in the meantime"
+        hint = f"bring it back, then repeat the command: {restore_command(run)}"
+        raise StoreWriteError(what, where=str(run), hint=hint)
+    make_folders(fs, home)
 
 
 def put_aside(fs: FileSystem, folder: Path, reason: str) -> Path:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from dregcli.filesystem import FileSystem, make_folders, write_aside, write_errors, write_new
+from dregcli.filesystem import FileSystem, write_aside, write_errors, write_new
 from dregcli.store import documents, hdf5, layout
 from dregcli.store.hdf5 import Array
 
@@ -60,11 +60,11 @@ def add_file(fs: FileSystem, folder: Path, subfolder: str, stem: str, suffix: st
 
     Raises:
         ValueError: the name could leave the folder, or the store uses the folder itself.
-        StoreWriteError: the disk refuses.
+        StoreWriteError: the disk refuses, or the run was removed.
     """
     layout.check_folder(subfolder)
     layout.check_file_name(stem, suffix)
-    make_folders(fs, folder / subfolder)
+    layout.make_home(fs, folder / subfolder)
 
     def keep_digest(path: Path) -> None:
         write_aside(fs, digest_path(path), digest_line(path, documents.sha256(content)))
@@ -131,7 +131,7 @@ def put_partial(
         StoreWriteError: the disk refuses; the earlier state is undamaged.
     """
     path = _partial_path(folder, kind, key)
-    make_folders(fs, path.parent)
+    layout.make_home(fs, path.parent)
     write_aside(fs, path, hdf5.encode(kind, arrays=arrays, attrs=attrs))
 
 

@@ -101,6 +101,16 @@ class Run:
         """
         return self._document(layout.SPEC_FILE, info)
 
+    def earlier_specs(self) -> list[dict[str, Any]]:
+        """Return the specs that the run had before its present one, oldest first.
+
+        Raises:
+            StoreCorrupt: a file is altered.
+        """
+        home = self.path / layout.ROLLED_BACK_FOLDER
+        folders = [home / name for name in layout.entries(home)]
+        return [self._document(layout.SPEC_FILE, at=each) for each in folders if (each / layout.SPEC_FILE).exists()]
+
     def environment(self) -> dict[str, Any]:
         """Return the environment that was captured at the claim.
 
@@ -267,12 +277,12 @@ class Run:
         """
         return results.newest_file(self.path, folder, stem, suffix)
 
-    def _document(self, name: str, info: RunInfo | None = None) -> dict[str, Any]:
+    def _document(self, name: str, info: RunInfo | None = None, *, at: Path | None = None) -> dict[str, Any]:
         info = info or self.info()
         if not info.started:
             what = f"The run {self.label} was killed while it was claimed: it has no {name}."
             raise RunStateError(what, where=str(self.path), hint="start it again: dreg train --help")
-        path = self.path / name
+        path = (at or self.path) / name
         content = documents.read_bytes(path, limit=documents.SIZE_LIMIT)
         # If the run was prolonged after its state was read, only the newer state has the digest of the new spec.
         digest = documents.sha256(content)

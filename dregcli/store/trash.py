@@ -105,6 +105,9 @@ def restore(fs: FileSystem, root: Path, label: str) -> Path:
         hint = f"the trash holds {known}; name one as NAME/v001"
         raise RunNotFound(what, where=str(root / TRASH_FOLDER), hint=hint)
     target = root / label
+    if target.exists() and not layout.is_run(target):
+        what = f"A folder is in the place of {label}, and it is not a run."
+        raise RunStateError(what, where=str(target), hint="move that folder away, then restore the run again")
     if target.exists():
         what = f"There is a run {label} already."
         raise RunStateError(

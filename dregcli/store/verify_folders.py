@@ -78,7 +78,9 @@ def _files(is_ours: Callable[[str], object], read: Read) -> Callable[[Path], Fin
 
     def check(folder: Path) -> Findings:
         for name in layout.names_in(folder):
-            yield from check_known(folder / name, read if is_ours(name) else None)
+            found = list(check_known(folder / name, read if is_ours(name) else None))
+            if not layout.is_gone(folder / name):  # else a command has ended its unfinished work meanwhile
+                yield from found
 
     return check
 

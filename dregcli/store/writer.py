@@ -27,8 +27,8 @@ class RunWriter:
     """A writer for a run that :class:`dregcli.store.runs.RunStore` claimed or reopened for this process.
 
     Every method that writes to the disk raises StoreWriteError when the disk refuses; the earlier state is then
-    undamaged, and the method may be called again. After another process took the run over, the methods raise
-    RunStateError. One thread writes; another one may call ``beat`` at the same time.
+    undamaged, and the method may be called again. After another process took the run over or removed it, the methods
+    raise RunStateError. One thread writes; another one may call ``beat`` at the same time.
 
     Args:
         run: the run.
@@ -218,7 +218,11 @@ class RunWriter:
         self._check_unfinished()
         try:
             current = read_info(self.run.path / layout.RUN_FILE).lease
-        except DregError:
+        except DregError as error:
+            if layout.is_gone(self.run.path):  # by hand, or on another host, for which this process looked dead
+                what = f"The run {self.run.label} was removed or renamed in the meantime."
+                hint = f"bring it back, then resume it: {layout.restore_command(self.run.path)}"
+                raise RunStateError(what, where=str(self.run.path), hint=hint) from error
             return  # the file is gone or altered: the next write restores it from memory
         if current and self._info.lease and not current.same_holder(self._info.lease):
             what = f"The run {self.run.label} was taken over by {current.holder}."

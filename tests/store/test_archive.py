@@ -347,6 +347,45 @@ def test_a_damaged_run_travels_where_that_is_asked_for(copied: Run, tmp_path: Pa
         import_run(store, more)
 
 
+def test_the_readable_rest_of_a_run_travels_whatever_cannot_be_read(
+    rich: Run, copied: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what is not verified, and what others need, such as rows; but without ``run.json`` there is no run."""
+    (copied.path / "spare").write_text("mine")
+    names = ("bias", "spare", "spec.json", "metrics.h5", "parts/0003-000003.h5")
+    read, names_in = documents.read_bytes, layout.names_in
+    for number, name in enumerate(names):
+        gone = copied.path / name
+
+        def refused(path: Path, *, limit: int, gone: Path = gone) -> bytes:
+            if path == gone:
+                raise StoreCorrupt("no permission", where=str(path), hint="ask")
+            return read(path, limit=limit)
+
+        def unlisted(folder: Path, gone: Path = gone) -> list[str]:
+            if folder == gone:
+                raise StoreCorrupt("no permission", where=str(folder))
+            return names_in(folder)
+
+        target = tmp_path / f"{number}.zip"
+        with monkeypatch.context() as patch:
+            patch.setattr(documents, "read_bytes", refused)
+            patch.setattr(layout, "names_in", unlisted)
+            with pytest.raises(StoreCorrupt, match=r"no permission|not a plain file") as caught:
+                export_run(FS, copied, target)
+            assert "--force" in str(caught.value.hint)
+            told = export_run(FS, copied, target, force=True)
+        assert gone in [each.file for each in told if each.what.startswith("It is left out: ")]
+        found = import_run(RunStore(tmp_path / str(number), CountingFileSystem()), target)
+        assert name in found.faults
+        rest = {each: content for each, content in _contents(copied).items() if not f"{each}/".startswith(f"{name}/")}
+        assert _contents(found.run) == rest
+    flip(copied.path / "run.json", 100)
+    with pytest.raises(StoreCorrupt) as caught:
+        export_run(FS, copied, tmp_path / "none.zip", force=True)
+    assert "copy the folder as it is" in str(caught.value.hint)
+
+
 def test_a_killed_writer_s_last_line_travels_too(tmp_path: Path) -> None:
     """It came after the last digest, and the run reads as crashed elsewhere: still no fault."""
     run = claim(tmp_path / "runs").run

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dregcli.errors import CheckpointCorrupt, RunNotFound, StoreFormatError, StoreWriteError
-from dregcli.store import documents
+from dregcli.store import checkpoints, documents
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.support.store_faults import FailingFileSystem, Killed, KillingFileSystem, every, flip, temporaries
@@ -104,6 +104,26 @@ def test_any_flipped_byte_or_truncation_is_found_and_last_falls_back(tmp_path: P
         assert_found()
     path.unlink()
     assert_found()
+
+
+def test_a_checkpoint_that_its_writer_removes_meanwhile_is_not_a_damaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best one, of step 1, would be the next, with a warning about the last."""
+    writer = claim(tmp_path)
+    save(writer, 1, best=True)
+    save(writer, 2)
+    check = checkpoints.check_folder
+
+    def checked(home: Path) -> dict[str, bytes]:
+        monkeypatch.setattr(checkpoints, "check_folder", check)
+        save(writer, 3)
+        save(writer, 4)
+        return check(home)
+
+    monkeypatch.setattr(checkpoints, "check_folder", checked)
+    found = writer.run.load_checkpoint("last")
+    assert (found.step, found.skipped, writer.run.checkpoints()) == (4, (), [1, 3, 4])
 
 
 def test_none_whole_and_none_at_all(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 """Removed runs can come back until the trash is emptied, and their numbers are never given again."""
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from dregcli.errors import RunNotFound, RunStateError
+from dregcli.errors import RunNotFound, RunStateError, StoreWriteError
 from dregcli.names import RunStatus
 from dregcli.store import trash
+from dregcli.store.kept_weights import KeptWeights
 from dregcli.store.lease import own_lease, take_lease
 from dregcli.store.runs import RunStore
 from dregcli.store.verify import verify_run
@@ -63,6 +66,42 @@ def test_what_cannot_come_back(store: RunStore) -> None:
     (store.root / "x" / "v003").mkdir()
     with pytest.raises(RunStateError, match="already"):
         trash.restore(FS, store.root, "x/v003")
+    (store.root / "x" / "v003" / "evals").mkdir()
+    with pytest.raises(RunStateError, match="it is not a run") as caught:
+        trash.restore(FS, store.root, "x/v003")
+    assert caught.value.hint == "move that folder away, then restore the run again"
+
+
+def test_what_is_written_into_a_run_that_was_removed_meanwhile_keeps_it_from_nothing(store: RunStore) -> None:
+    """Each way to write is refused with the command that brings the run back, and that command then works."""
+    run = store.runs()[2]
+    writer = store.claim("x", spec=SPEC, environment=ENVIRONMENT)
+    writer.append("train", {"step": 1, "bound": -1.0})
+    weights = KeptWeights(run, "key", k=1, examples=2, batch=2, kind="float32")
+    assert weights.open(0)
+    weights.add(0, np.zeros((1, 2), np.float32))
+    weights.close()
+    ways: list[Callable[[], object]] = [
+        lambda: run.add_result("evals", "a", arrays={}, attrs={}),
+        lambda: run.put_partial("bias", "a", arrays={}, attrs={}),
+        lambda: run.add_file("figures", "a", ".png", b"x"),
+        lambda: run.add_label(note="x"),
+        lambda: weights.open(0),
+        lambda: weights.finish("a", {}),
+        writer.flush,
+    ]
+    for removed in (run, writer.run):
+        trash.remove(FS, removed)
+    for way in ways:
+        with pytest.raises(
+            (StoreWriteError, RunStateError), match="was removed or renamed in the meantime"
+        ) as caught:
+            way()
+        assert "dreg runs rm --restore x/v00" in str(caught.value.hint)
+    for removed in (run, writer.run):
+        assert trash.restore(FS, store.root, removed.key) == removed.path
+    for way in ways:
+        way()
 
 
 def test_a_kill_at_any_operation_leaves_the_run_in_one_of_the_two_places(store: RunStore) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dregcli.errors import StoreCorrupt
 from dregcli.filesystem import write_new
 from dregcli.names import RunStatus
-from dregcli.store import documents, layout, results, verify
+from dregcli.store import archive_writer, documents, layout, results, verify
+from dregcli.store.archive_writer import export_run
 from dregcli.store.records import RunInfo
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
@@ -230,6 +232,35 @@ def test_a_folder_that_vanishes_while_it_is_read(rich: Run, tmp_path: Path) -> N
     shutil.rmtree(run.path / "checkpoints")
     assert [finding.kind for finding in found] in ([], ["note"])
     assert layout.names_in(run.path / "checkpoints") == []
+
+
+def test_work_that_another_command_ends_meanwhile_is_no_fault(
+    rich: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It removes its state after the folder was listed; an export says that it must wait."""
+    run, names_in, read = _copied(rich, tmp_path), layout.names_in, documents.read_bytes
+
+    def names(folder: Path) -> list[str]:
+        found = names_in(folder)
+        if folder.name == "evals":
+            run.drop_partial("evals", "test-k9")
+        return found
+
+    def content(path: Path, *, limit: int) -> bytes:
+        if path.name == "model.json":
+            run.drop_partial("evals", "test-k9")
+        return read(path, limit=limit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(layout, "names_in", names)
+        assert verify_run(run) == []
+    monkeypatch.setattr(archive_writer, "verify_run", lambda _: [])
+    monkeypatch.setattr(documents, "read_bytes", content)
+    for force in (False, True):
+        run.put_partial("evals", "test-k9", arrays={}, attrs={})
+        with pytest.raises(StoreCorrupt, match="changed while it was exported") as caught:
+            export_run(CountingFileSystem(), run, tmp_path / "run.zip", force=force)
+        assert "export it again" in str(caught.value.hint)
 
 
 def test_a_folder_in_the_place_of_a_figure_is_a_fault(rich: Run, tmp_path: Path) -> None:

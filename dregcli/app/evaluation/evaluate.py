@@ -16,6 +16,7 @@ from dregcli.app.evaluation.keeping import kept_weights
 from dregcli.app.evaluation.request import EvalRequest
 from dregcli.app.evaluation.second_opinion import SecondOpinion, anneal_split
 from dregcli.app.loading.build import build_model
+from dregcli.app.loading.named import can_resume
 from dregcli.app.loading.restore import last_step, load_checkpoint, load_model
 from dregcli.app.loading.stored import parse_checkpoint, spec_of
 from dregcli.app.models.code import Code
@@ -142,7 +143,9 @@ def evaluate_runs(
     if not ready:
         what = "None of these runs has a checkpoint to evaluate."
         where = ", ".join(str(run.path) for run in runs)
-        hint = f"continue training the last one: {command('train', '--resume', runs[-1].path)}"
+        hint = f"train a run first: {command('train', '--help')}"
+        if resumable := [run for run in runs if can_resume(run)]:
+            hint = f"continue training the last one: {command('train', '--resume', resumable[-1].path)}"
         raise RunNotFound(what, where=where, hint=hint)
     which = parse_checkpoint(request.checkpoint)
     for run in ready:

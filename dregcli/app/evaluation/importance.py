@@ -117,9 +117,9 @@ def sample_split(
                         weights.save()
                     unfinished.stop(work, stop, at=f"example {work.done:,}")
                 unfinished.save_if_due(work, SAVE_SECONDS, first=_saver(weights))
-    if weights is not None:
-        weights.save()
-        weights.close()
+        if weights is not None:
+            weights.save()
+            weights.close()
     listener.end()
     return Estimates(how.ks, work.collected.arrays(), model.no_means, model.layers())
 

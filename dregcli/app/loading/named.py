@@ -40,8 +40,9 @@ def find_completed_run(store: RunStore, reference: str, listener: Listener) -> R
     completed = _completed(runs)
     if not completed:
         what = f"No version of '{newest.name}' is completed."
-        resume = command("train", "--resume", newest.path)
-        hint = f"name the version itself, {quoted(newest.path)}; or continue its training: {resume}"
+        resumable = [command("train", "--resume", run.path) for run in runs if can_resume(run)]
+        resume = f"; or continue a training: {resumable[-1]}" if resumable else ""
+        hint = f"name the version itself, {quoted(newest.path)}{resume}"
         raise RunNotFound(what, where=str(newest.path.parent), hint=hint)
     return _newest(reference, runs, completed, "completed ", listener)
 
@@ -73,7 +74,7 @@ def find_run_to_resume(store: RunStore, reference: str, listener: Listener) -> R
     runs = store.resolve(reference)
     if _names_a_version(reference, runs):
         return runs[-1]
-    waiting = [run for run in runs if _can_resume(run)]
+    waiting = [run for run in runs if can_resume(run)]
     if waiting:
         return _newest(reference, runs, waiting, "unfinished ", listener)
     return find_run(store, reference, listener)
@@ -87,7 +88,8 @@ def _completed(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if _status(run) is RunStatus.COMPLETED]
 
 
-def _can_resume(run: Run) -> bool:
+def can_resume(run: Run) -> bool:
+    """Whether a run was started, is not completed and has no living writer."""
     try:
         info = run.info()
     except DregError:  # a version that cannot be read keeps no other version from being continued

@@ -92,6 +92,7 @@ def load_checkpoint(run: Run, which: Which, listener: Listener) -> Checkpoint:
         CheckpointCorrupt: the step asked for is corrupt, or every checkpoint is.
     """
     if not run.checkpoints():
+        run.info()  # if the run was removed meanwhile, this is the error
         what = f"The run {run.label} has no checkpoint."
         hint = f"continue its training: {command('train', '--resume', run.path)}"
         raise RunNotFound(what, where=str(run.path), hint=hint)

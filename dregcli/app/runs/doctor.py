@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from dregcli.commands import command
-from dregcli.errors import DregError
+from dregcli.errors import DregError, RunNotFound
 from dregcli.filesystem import discard, write_aside
 from dregcli.names import RunStatus
 from dregcli.store import layout, trash
@@ -71,6 +71,8 @@ def _checks(store: RunStore) -> Iterator[Check]:
     for run in store.runs():
         try:
             infos[run] = run.info()
+        except RunNotFound:  # it was removed meanwhile
+            continue
         except DregError as error:
             unreadable.append(f"{run.label} ({error.what})")
     yield _readable(root, infos, unreadable)
@@ -126,8 +128,9 @@ def _unfinished(infos: dict[Run, RunInfo]) -> Check:
     now = f"; running: {_some(live)}" if live else ""
     if waiting:
         shown = _some([f"{run.label} ({info.status.value})" for run, info in waiting])
-        first, _ = waiting[0]
-        ways = (("train", "--resume"), ("runs", "rm"))
+        # A run that was killed while it was claimed has nothing to resume.
+        first, info = next((each for each in waiting if each[1].started), waiting[0])
+        ways = [("train", "--resume"), ("runs", "rm")] if info.started else [("runs", "rm")]
         hint = "\n".join(command(*words, first.label, runs_dir=first.root) for words in ways)
         return Check("unfinished", Health.WARNING, f"{len(waiting)} stopped before the end: {shown}{now}", hint)
     return Check("unfinished", Health.OK, f"none{now}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from dregcli.commands import command
-from dregcli.errors import DregError, RunStateError, UsageError
+from dregcli.errors import DregError, RunNotFound, RunStateError, UsageError
 from dregcli.store import trash
 from dregcli.store.references import removed_place
 from dregcli.store.run import Run
@@ -54,11 +54,12 @@ def _status(run: Run) -> str:
 
     Raises:
         RunStateError: a process is writing the run.
+        RunNotFound: the run was removed meanwhile.
     """
     try:
         trash.check_not_live(run)
         return run.status().value
-    except RunStateError:
+    except (RunStateError, RunNotFound):
         raise
     except DregError:
         return "unreadable"
@@ -82,6 +83,7 @@ def remove_runs(removals: Sequence[RunRemoval]) -> list[Path]:
 
     Raises:
         RunStateError: a process has resumed one of the runs meanwhile; none was moved.
+        RunNotFound: a process has removed one of them meanwhile; none was moved.
         StoreWriteError: a run cannot be moved; the runs before it are in the trash.
     """
     for removal in removals:  # again, because the user may have taken long to agree

@@ -51,7 +51,7 @@ class Replay:
 
     Attributes:
         run: the run.
-        steps: number of replayed steps.
+        steps: number of replayed steps, at most up to the run's last row.
         differing: parts of the environment that changed since the run was made.
         rows: number of compared rows, by split.
         differences: numbers that are not the same to the last bit.
@@ -101,13 +101,13 @@ def replay(
     spec, used = code_of_run(run, spec, code, listener)
     prepare_process()
     trainer, _ = built(Plan(spec, data, code=used), RunStore.of(run))
-    found = Replay(run, steps, differing_here(run, spec))
+    last = int(max(columns["step"][-1] for columns in stored.values() if len(columns["step"])))
+    found = Replay(run, min(steps, last), differing_here(run, spec))
     trainer.warm_up()
     chunk = Shape.of_run(spec, data.dataset, trainer.model).evaluation_chunk(spec.bound_k)
-    last = int(max(columns["step"][-1] for columns in stored.values() if len(columns["step"])))
-    listener.begin("replay", min(steps, last), "steps")
+    listener.begin("replay", found.steps, "steps")
     with settled_process(), using_threads(spec.threads):
-        while trainer.step < min(steps, last):
+        while trainer.step < found.steps:
             trainer.advance()
             step = trainer.step
             # The window of a row begins after the row before it, so that every row of the run must be computed.

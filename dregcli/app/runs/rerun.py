@@ -18,14 +18,18 @@ from dregcli.describe import flat
 from dregcli.engine.device import resolve_device
 from dregcli.errors import SpecError
 from dregcli.names import Capture
+from dregcli.specs.execution import ROUNDING_ONLY
 from dregcli.specs.resolve import spec_faults
-from dregcli.specs.run import RUN_ONLY, RunSpec
+from dregcli.specs.run import RUN_ONLY, RunSpec, as_json, spelt_out
+from dregcli.store.capture import NUMERIC_VARIABLES
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
+_NOT_SET: Final = {"ranks": 1, **{f"variables.{name}": None for name in NUMERIC_VARIABLES}}
+"""What it means that an environment does not have one of these fields."""
 _MATTERS: Final = (
     *("packages.dreg", "packages.torch", "packages.numpy", "libraries."),
-    *("cpu.model", "threads", "device", "gpu."),
+    *("cpu.model", "threads", "device", "gpu.", *_NOT_SET),
 )
 """Beginnings of the names of environment fields on which the numbers of a training run can depend."""
 
@@ -88,16 +92,30 @@ def differing_here(run: Run, spec: RunSpec) -> list[str]:
     before = spec_of(run)
     other = ["the code of the model differs"] if spec.model_digest != before.model_digest else []
     several = ["the run took its first steps with other code of the model"] if before.model_before else []
-    return [*other, *several, *differing_fields(run.environment(), now)]
+    found = dict.fromkeys(differing_fields(run.environment(), now))
+    for each in run.resumed_environments().values():
+        found |= {f"{text} (after a resume)": None for text in differing_fields(each, now) if text not in found}
+    return [*other, *several, *_before_a_resume(run, spec), *found]
+
+
+def _before_a_resume(run: Run, spec: RunSpec) -> list[str]:
+    """Return in words the settings that only round, and that earlier steps of the run had with other values."""
+    now = spelt_out(as_json(spec))
+    # The environments have the threads.
+    names = [name for name in ROUNDING_ONLY if name != "threads"]
+    before = [(name, each[name]) for each in map(spelt_out, run.earlier_specs()) for name in names]
+    changed = [f"{name} {_short(value)}, now {_short(now[name])}" for name, value in before if value != now[name]]
+    return [f"{text} (before a resume)" for text in dict.fromkeys(changed)]
 
 
 def differing_fields(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return in words the changes between two environments on which numbers can depend.
 
-    A field that the first environment does not have counts as unchanged. Of dreg's own source only the files matter
-    that compute numbers, by their common digest; a run from before there was one is compared by its commit.
+    A field that the first environment does not have counts as unchanged, except those in ``_NOT_SET``. Of dreg's own
+    source only the files matter that compute numbers, by their common digest; a run from before there was one is
+    compared by its commit.
     """
-    a, b = flat(then), flat(now)
+    a, b = ({**_NOT_SET, **flat(each)} for each in (then, now))
     found: list[str] = []
     for name, value in a.items():
         if value == b.get(name):
@@ -112,5 +130,5 @@ def differing_fields(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
 
 
 def _short(value: object) -> str:
-    text = " ".join(str(value).split())
+    text = "none" if value is None else " ".join(str(value).split())
     return text if len(text) <= 40 else text[:37] + "..."

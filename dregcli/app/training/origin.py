@@ -1,6 +1,7 @@
 """Load the parent's checkpoint for a run that trains only q, and verify that it is the one that the spec names."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -77,14 +78,14 @@ def parent_model(plan: Plan, store: RunStore) -> Model | None:
 
     Raises:
         SpecError: the spec differs from the parent's in a field that must be equal.
-        RunNotFound: the parent or its checkpoint is no longer there.
-        StoreCorrupt: the checkpoint's tensors changed since the run was made.
+        RunNotFound: the parent or its checkpoint is not in the store.
+        StoreCorrupt: the checkpoint's tensors changed since the run was made, or it is one of another run.
         StoreFormatError: the checkpoint has another architecture than its spec says.
     """
     parent = plan.spec.parent
     if parent is None:
         return None
-    run, checkpoint = _find(parent, store)
+    run, checkpoint = _find(parent, plan.spec, store)
     if faults := _differences(plan.spec, spec_of(run)):
         raise SpecError(faults, where=str(run.path), hint="leave these options out")
     model = build_model(plan.spec, plan.data.model_data, plan.code)
@@ -99,20 +100,32 @@ def parent_model(plan: Plan, store: RunStore) -> Model | None:
         )
         hint = f"continue the whole run: {command('train', '--resume', run.path, '--steps', 'N')}"
         raise SpecError([Fault("run", message)], where=str(run.path), hint=hint)
-    if tensors_sha256(checkpoint.model) != parent.model_sha256:
-        what = f"Step {parent.checkpoint} of {parent.run} no longer holds the tensors that this run starts from."
-        raise StoreCorrupt(what, where=str(run.path), hint=f"start again: {command('finetune-encoder', run.path)}")
     return model
 
 
-def _find(parent: ParentSpec, store: RunStore) -> tuple[Run, Checkpoint]:
+def _find(parent: ParentSpec, spec: RunSpec, store: RunStore) -> tuple[Run, Checkpoint]:
+    """Return the parent and its checkpoint: an imported run may have another name here, and another run its name."""
+    imported = f"import the run that it starts from, if you have it: {command('runs', 'import', 'FILE')}"
     try:
         (run,) = store.resolve(parent.run, only_here=True)
-        return run, run.load_checkpoint(parent.checkpoint)
+        checkpoint = run.load_checkpoint(parent.checkpoint)
+        if tensors_sha256(checkpoint.model) == parent.model_sha256:
+            return run, checkpoint
+        what = f"Step {parent.checkpoint} of {parent.run} does not hold the tensors that this run starts from: they "
+        what += "were altered, or this is another run of that name."
+        hint = f"{imported}; or start again: {command('finetune-encoder', run.path)}"
+        failure: DregError = StoreCorrupt(what, where=str(run.path), hint=hint)
     except RunNotFound as error:
         what = f"The run starts from step {parent.checkpoint} of {parent.run}, which is not there. {error.what}"
-        hint = f"start again from an existing run: {command('finetune-encoder', 'RUN')}"
-        raise RunNotFound(what, where=error.where, hint=hint) from error
+        hint = f"{imported}; or start again from an existing run: {command('finetune-encoder', 'RUN')}"
+        failure = RunNotFound(what, where=error.where, hint=hint)
+    for run in store.runs():
+        with suppress(DregError):  # a run that cannot be read is not the one
+            if parent.checkpoint in run.checkpoints() and not _differences(spec, spec_of(run)):
+                checkpoint = run.load_checkpoint(parent.checkpoint)
+                if tensors_sha256(checkpoint.model) == parent.model_sha256:
+                    return run, checkpoint
+    raise failure
 
 
 def _differences(spec: RunSpec, parent: RunSpec) -> list[Fault]:

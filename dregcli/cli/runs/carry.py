@@ -57,7 +57,9 @@ def export(
     trust_code: TrustCode = False,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Also export a run with damaged files; the archive lists these files."),
+        typer.Option(
+            "--force", help="Also export a damaged run, without what cannot be read; the archive lists its faults."
+        ),
     ] = False,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
@@ -151,7 +153,9 @@ def import_(
     terminal = Terminal(as_json=as_json, quiet=quiet)
     found = import_from(file, name, runs_dir=runs_folder(runs_dir))
     for fault in found.faults:
-        terminal.warn(f"{found.run.path / fault} was damaged when the run was exported")
+        path = found.run.path / fault
+        gone = "" if path.exists() else ", and it is not in the file"
+        terminal.warn(f"{path} was damaged when the run was exported{gone}")
     if as_json:
         same = [str(run.path) for run in found.same]
         content = {"imported": found.is_new, "same_as": same, "faults": list(found.faults)}

@@ -66,7 +66,7 @@ def verify(
     faults, notes = found.of("fault"), found.of("note")
     if as_json:
         findings = [{"file": str(each.file), "kind": each.kind, "what": each.what} for each in found.findings]
-        replay_json = {"replay": _replay_json(replayed)} if replayed else {}
+        replay_json = {"replay": _replay_json(replayed) if replayed else None} if replay is not None else {}
         terminal.result({"runs": len(found.runs), "sound": not faults, "findings": findings, **replay_json})
     else:
         for each in faults:
@@ -77,6 +77,11 @@ def verify(
         terminal.line(f"{counted(len(found.runs), 'run')}: {verdict}")
         if replayed:
             _show_replay(terminal, replayed)
+    if replay is not None and replayed is None:
+        sound = [run for run in found.runs if not any(each.file.is_relative_to(run.path) for each in faults)]
+        words = command("runs", "verify", sound[-1].label, "--replay", str(replay)) if sound else ""
+        without = f". Without them: {words}" if sound else ""
+        terminal.warn(f"nothing was replayed, because files have changed{without}")
     raise typer.Exit(_CHECK_SAYS_NO if faults or (replayed and replayed.differences) else 0)
 
 

@@ -31,6 +31,7 @@ def _versions(root: Path, *made: tuple[RunStatus, dict]) -> list[Run]:
         ([CUT, DONE], 2, 2, 1),
         ([DONE, LIVE], 1, 1, 1),
         ([CUT, CUT, LIVE], None, 3, 2),
+        ([LIVE], None, 1, 1),
     ],
 )
 def test_the_newest_version_that_can_be_used(tmp_path, statuses, completed, any_, to_resume) -> None:
@@ -38,8 +39,11 @@ def test_the_newest_version_that_can_be_used(tmp_path, statuses, completed, any_
     for find, version in zip(EVERY, (completed, any_, to_resume), strict=True):
         recorder = Recorder()
         if version is None:
-            with pytest.raises(RunNotFound, match="No version of 'x' is completed"):
+            with pytest.raises(RunNotFound, match="No version of 'x' is completed") as refused:
                 find(RunStore(tmp_path), "x", recorder)
+            resume = f"; or continue a training: dreg train --resume {tmp_path}/x/v00{to_resume}"
+            hint = f"name the version itself, {tmp_path}/x/v00{any_}" + (resume if CUT in statuses else "")
+            assert refused.value.hint == hint
             continue
         assert find(RunStore(tmp_path), "x", recorder).label == f"x/v00{version}"
         (note,) = recorder.notes

@@ -283,9 +283,11 @@ def test_more_examples_than_there_are_and_a_run_without_a_checkpoint(capsys, tmp
     (found,) = RunStore(tmp_path / "runs").resolve("t/v001")
     for step in found.checkpoints():
         (found.path / "checkpoints" / f"step-{step:08d}").rename(tmp_path / f"gone-{step}")
+    RunStore(tmp_path / "runs").claim_folder("t")
     outcome = run(capsys, "eval", "t")
     assert outcome.code == 13
     assert "None of these runs has a checkpoint" in outcome.err
+    assert "--resume" not in outcome.err  # one run is completed, and the other was killed before it began
 
 
 def test_a_linear_gaussian_model_refuses_what_it_cannot_be_given(capsys) -> None:

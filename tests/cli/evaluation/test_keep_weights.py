@@ -14,13 +14,15 @@ import torch
 import dregcli
 from dregcli.app.evaluation import importance, keeping
 from dregcli.app.planning.load_data import data_of
+from dregcli.app.runs.remove import plan_run_removal, remove_runs
 from dregcli.engine.sampling import seen_pixels
 from dregcli.errors import StoreCorrupt, UsageError
 from dregcli.names import Split
 from tests.support.cli import SMALL, run
 
 EVAL = ("eval", "t", "--k", "5,40", "--n", 140, "--keep-weights")
-FOLDER = Path("runs/t/v001/log_w")
+RUNS = Path("runs")
+FOLDER = RUNS / "t/v001/log_w"
 STEM = "test-k40-seed0-step20"
 
 
@@ -116,6 +118,23 @@ def test_a_stopped_evaluation_continues_with_its_log_weights(capsys, monkeypatch
     assert "continuing at example 128" in again.err
     np.testing.assert_array_equal(dregcli.load_run("t").evaluations()[1].log_weights(), expected)
     assert not list(FOLDER.glob(".*"))
+
+
+@pytest.mark.parametrize("words", [EVAL, EVAL[:-1]], ids=["weights", "bound"])
+def test_an_evaluation_of_a_run_that_is_removed_meanwhile_loses_nothing(capsys, monkeypatch, words) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            importance, "estimate", _ends_at(2, lambda: remove_runs(plan_run_removal(["t"], runs_dir=RUNS)))
+        )
+        patch.setattr(importance, "SAVE_SECONDS", -1.0)
+        ended = run(capsys, *words)
+    assert (ended.code, "error: The run was removed or renamed in the meantime" in ended.err) == (16, True), ended.err
+    assert ("computed but not kept" in ended.err) is ("--keep-weights" not in words)
+    assert "dreg runs rm --restore t/v001" in ended.err
+    assert not FOLDER.parent.exists()
+    assert run(capsys, "runs", "rm", "--restore", "t/v001").code == 0
+    again = run(capsys, *words)
+    assert (again.code, "continuing at example 128" in again.err) == (0, True), again.err
 
 
 def test_without_the_unfinished_file_an_evaluation_starts_over(capsys, monkeypatch) -> None:

@@ -112,13 +112,15 @@ def test_a_damaged_run_is_exported_only_with_force(runs, root: Path, tmp_path: P
     assert refused.code == 20
     assert f"where: {damaged}" in refused.err
     assert "export it all the same with --force; see all faults: dreg runs verify " in refused.err
+    (damaged.parent / "environment.json").unlink()
     forced = runs("export", "x/v002", file, "--force")
     assert forced.code == 0
     assert f"warning: {damaged}: The file does not match the digest in run.json" in forced.err
     for words, label in (((), "x/v002"), (("--name", "y"), "y/v001")):
         found = runs("import", file, *words)
         assert found.code == 0
-        assert f"warning: {root}/{label}/log.txt was damaged when the run was exported" in found.err
+        assert f"warning: {root}/{label}/log.txt was damaged when the run was exported\n" in found.err
+        assert f"/{label}/environment.json was damaged when the run was exported, and it is not in the" in found.err
         assert runs("verify", label).code == 1
 
 

@@ -1,5 +1,6 @@
 """``dreg runs doctor``."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def _health(capsys, store: RunStore) -> tuple[int, dict[str, str]]:
     return found.code, {each["check"]: each["health"] for each in found.json["checks"]}
 
 
-def test_a_healthy_store(capsys, store: RunStore) -> None:
+def test_a_healthy_store(capsys, store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sorted(store.root.rglob("*"))
     code, health = _health(capsys, store)
     assert code == 0
@@ -37,10 +38,18 @@ def test_a_healthy_store(capsys, store: RunStore) -> None:
     assert sorted(store.root.rglob("*")) == before
     shown = run(capsys, "runs", "doctor", "--runs-dir", store.root)
     assert "2, all readable" in shown.out
+    removed = replace(store.runs()[0], path=store.root / "x" / "v003")
+    with monkeypatch.context() as patch:
+        patch.setattr(RunStore, "runs", lambda _: [*store.resolve("x"), removed])
+        assert "2, all readable" in run(capsys, "runs", "doctor", "--runs-dir", store.root).out
     assert run(capsys, "runs", "doctor", "--runs-dir", store.root / "none").code == 0
 
 
 def test_what_stopped_on_its_way_and_what_was_left(capsys, store: RunStore) -> None:
+    store.claim_folder("killed")
+    shown = run(capsys, "runs", "doctor", "--runs-dir", store.root)
+    assert f"unfinished: dreg runs rm killed/v001 --runs-dir {store.root}\n" in shown.out
+    assert "--resume" not in shown.out
     bury(store.claim("y", spec=SPEC, environment=ENVIRONMENT).run)
     trash.remove(store.fs, store.runs()[0])
     code, health = _health(capsys, store)

@@ -19,6 +19,7 @@ from dregcli.store.runs import RunStore
 from tests.crash.harness import differences
 from tests.support.cli import SMALL, run, typed
 from tests.support.data_few import few_digits
+from tests.support.store_faults import flip
 
 VARIANTS = {
     "dense": ("--backward", "dense"),
@@ -72,15 +73,22 @@ def test_a_rerun_is_the_run_again_to_the_last_bit(capsys, root: Path, name: str)
 
 
 def test_what_differs_here_is_told(capsys, root: Path) -> None:
-    one = RunStore(root).resolve("dense")[0]
+    one = RunStore(root).resolve("bfloat16")[0]
     environment = one.environment()
     environment["packages"]["torch"] = "1.0"
     environment["threads"] = 99
     _rewrite(one, layout.ENVIRONMENT_FILE, documents.encode(environment))
-    done = run(capsys, "runs", "rerun", "dense", "--name", "again", "--runs-dir", root, "--json")
+    assert run(capsys, "train", "--resume", one.path, "--steps", 25, "--k-chunk", 16, "--runs-dir", root).code == 0
+    resumed = one.resumed_environments()[2]
+    resumed["cpu"]["model"] = "abacus"
+    _rewrite(one, layout.environment_file(2), documents.encode(resumed))
+    done = run(capsys, "runs", "rerun", "bfloat16", "--name", "again", "--runs-dir", root, "--json")
     assert done.code == 0
     assert "packages.torch 1.0, now" in done.err
     assert "threads 99, now" in done.err
+    assert "k_chunk none, now 16 (before a resume)" in done.err
+    assert "cpu.model abacus, now" in done.err
+    assert "packages.torch" not in done.err.partition("(after a resume)")[2]
     assert done.json["run"] == f"{root}/again/v001"
 
 
@@ -101,17 +109,20 @@ def test_what_differs_here_is_told(capsys, root: Path) -> None:
         ("device", "cuda", "device cuda, now cpu"),
         ("cpu.model", "another", "cpu.model another, now "),
         ("threads", 99, "threads 99, now "),
+        ("ranks", 2, "ranks 2, now 1"),
+        ("variables", {"MKL_CBWR": "COMPATIBLE"}, "variables.MKL_CBWR COMPATIBLE, now none"),
     ],
 )
 def test_only_what_can_change_numbers_is_a_difference(field: str, value: object, says: str | None) -> None:
     extra = {"threads": 1, "device": "cpu"}
     now = capture_environment(argv=[], extra=extra, capture=Capture.NONE)
-    now["git"] = {"commit": "b" * 40}
+    now |= {"git": {"commit": "b" * 40}, "variables": {}}
     then = copy.deepcopy(now) | {"git": {"commit": "a" * 40}}
     outer, _, inner = field.partition(".")
     then[outer] = then[outer] | {inner: value} if inner else value
     found = differing_fields(then, now)
     assert found == [] if says is None else len(found) == 1 and found[0].startswith(says)
+    assert len(differing_fields(now, then)) == len(found)  # also what this process has and the run had not
     # Without a digest of the source, its commit counts.
     del then["source_sha256"]
     assert any(each.startswith("git.commit") for each in differing_fields(then, now)) is True
@@ -133,7 +144,9 @@ def test_a_sound_run_replays(capsys, root: Path, name: str) -> None:
     assert done.json["replay"]["differences"] == []
     if name == "bfloat16":
         assert done.json["replay"]["rows"]["valid"] == 1
-    assert "the same to the last bit" in run(capsys, "runs", "verify", name, "--replay", 99, "--runs-dir", root).out
+    whole = run(capsys, "runs", "verify", name, "--replay", 99, "--runs-dir", root).out
+    assert f"replayed {10 if name == 'child' else 20} steps of {name}/v001: " in whole
+    assert "the same to the last bit" in whole
 
 
 def test_a_number_in_its_last_bit_is_found(capsys, root: Path) -> None:
@@ -150,6 +163,18 @@ def test_a_number_in_its_last_bit_is_found(capsys, root: Path) -> None:
     ((difference),) = found.json["replay"]["differences"]
     assert (difference["split"], difference["step"], difference["column"]) == ("train", 10, "ess")
     assert "first train ess at step 10" in run(capsys, *words, "--replay", 10).out
+
+
+def test_a_fault_in_another_version_is_said_to_keep_from_replaying(capsys, root: Path) -> None:
+    shutil.copytree(root / "dense" / "v001", root / "dense" / "v002")
+    flip(root / "dense" / "v001" / layout.METRICS_FILE, 700)
+    words = ("runs", "verify", "dense", "--replay", 5, "--runs-dir", root)
+    found, as_json = run(capsys, *words), run(capsys, *words, "--json")
+    assert (found.code, as_json.code, as_json.json["replay"]) == (1, 1, None)
+    (line,) = [line for line in found.err.splitlines() if line.startswith("warning: nothing was replayed")]
+    assert f"dreg runs verify dense/v002 --replay 5 --runs-dir {root}" in line
+    flip(root / "dense" / "v002" / layout.METRICS_FILE, 700)
+    assert "dreg runs" not in run(capsys, *words).err
 
 
 def test_another_seed_is_found(capsys, root: Path) -> None:

@@ -258,6 +258,8 @@ def test_resume_refuses_a_parent_that_is_gone_or_another(capsys, monkeypatch, st
     with monkeypatch.context() as patch:
         _interrupt_in_the_parents_bounds(patch)
         assert _finetune(capsys).code == 130
+    file = store.root.parent / "p.zip"
+    assert run(capsys, "runs", "export", "p", file).code == 0
     shutil.rmtree(parent.path.parent)
     gone = run(capsys, "train", "--resume", "f")
     assert gone.code == 13
@@ -265,8 +267,14 @@ def test_resume_refuses_a_parent_that_is_gone_or_another(capsys, monkeypatch, st
     assert run(capsys, "train", *SMALL, "--name", "p", "--seed", 9).code == 0
     other = run(capsys, "train", "--resume", "f")
     assert other.code == 20
-    assert "no longer holds the tensors that this run starts from" in other.err
+    assert "does not hold the tensors that this run starts from" in other.err
     assert _only(store, "f").status() is RunStatus.INTERRUPTED
+    # An import gives the parent another name.
+    assert run(capsys, "runs", "import", file).code == 0
+    assert [each.version for each in store.resolve("p")] == [1, 2]
+    found = run(capsys, "train", "--resume", "f", "--json")
+    assert (found.code, found.json["parent"]["run"]) == (0, "p/v001"), found.err
+    assert _same(_part(_model(_only(store, "f")), "decoder"), _part(_model(store.resolve("p")[1]), "decoder"))
 
 
 def test_a_theta_that_moves_is_caught(capsys, monkeypatch, store, parent: Run) -> None:
