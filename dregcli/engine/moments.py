@@ -72,9 +72,10 @@ class RunningMoments:
         return self._weight
 
     def add(self, vectors: Mapping[str, Tensor]) -> None:
-        """Add one vector to each sequence, given by its parts, (P, ...) each."""
+        """Add one vector to each sequence, given by its parts, (P, ...) each; parts that are not given are 0."""
         self.begin(1)
-        for name, part in vectors.items():
+        for name in self._means.keys() | vectors.keys():
+            part = vectors[name] if name in vectors else torch.zeros_like(self._means[name])
             self.make_room(name, part.shape, part)
             new = part.reshape(-1)
             for block in blocks(len(new)):

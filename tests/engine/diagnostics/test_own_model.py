@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import cache
+from itertools import count
 
 import numpy as np
 import pytest
@@ -265,6 +266,27 @@ def test_a_coordinate_that_never_moves_has_no_ratio() -> None:
     assert report.total.variance == pytest.approx(sum(each.variance for each in moving) / 6)
     assert report.blocks["idle"] == Moments(0.0, 0.0)
     assert report.at_floor == (report.total.snr < 2.5 * report.snr_floor)
+
+
+@pytest.mark.usefixtures("_seeded")
+def test_a_batch_that_does_not_reach_a_parameter_has_a_gradient_of_zero() -> None:
+    """An expert that one batch of four uses: the report is that of a model that multiplies it by 0 in the others."""
+
+    def report(unused: float | None) -> GradientReport:
+        torch.manual_seed(1)
+        gaussian, expert, made = _Gaussian(), torch.tensor(0.9, dtype=torch.float64, requires_grad=True), count()
+
+        def make():
+            log_joint, q = gaussian()
+            share = 1.0 if next(made) % 4 == 0 else unused
+            return (log_joint if share is None else lambda z: log_joint(z) + share * expert * z), q
+
+        return gradient_report(make, {**gaussian.named, "expert": expert}, K, estimators=["dreg"], batches=20)[0]
+
+    missing, zero = report(None), report(0.0)
+    assert missing.blocks == zero.blocks
+    assert missing.total == zero.total
+    assert missing.blocks["expert"].variance > 0.0
 
 
 def test_moments_about_zero_are_caught(monkeypatch) -> None:
