@@ -67,10 +67,10 @@ def _seeded():
 def test_the_check_is_that_of_the_program() -> None:
     """The same model, pixels and noise, once as ours and once as anybody's."""
     own, words = _own(), ("stl", "dreg", "reparam")
-    results = check_bias(own, own.parameters(), K, "iwae", words, false_alarm=FALSE_ALARM, max_batches=100)
+    results = check_bias(own, own.parameters(), K, "iwae", words, false_alarm=FALSE_ALARM, max_batches=FIRST_LOOK)
     source = ModelSource(own.model, own.pixels, k=K, randomness=Randomness(SEED))
     comparisons = [comparison_of(resolve_pair("iwae", word, K), K) for word in words]
-    check = BiasCheck(source, comparisons, false_alarm=FALSE_ALARM, detect=0.02, max_batches=100)
+    check = BiasCheck(source, comparisons, false_alarm=FALSE_ALARM, detect=0.02, max_batches=FIRST_LOOK)
     while not check.done:
         if check.advance():
             check.look()
@@ -162,8 +162,9 @@ def test_what_is_frozen_can_be_left_out() -> None:
 
 def test_every_wrong_number_is_told_at_once() -> None:
     make = _Gaussian()
-    faults = _fault(lambda: check_bias(make, make.named, K, false_alarm=0.0, detect=2.0, max_batches=47))
+    faults = _fault(lambda: check_bias(make, make.named, K, false_alarm=0.0, detect=2.0, max_batches=383))
     assert [fault.split(":")[0] for fault in faults] == ["false_alarm", "detect", "max_batches"]
+    assert "at least 384, got 383" in faults[-1]
     assert _fault(lambda: gradient_report(make, make.named, K, batches=1)) == ["batches: must be at least 2, got 1."]
     (fault,) = _fault(lambda: check_bias(make, make.named, 1, estimators=["dreg-cv"]))
     assert "needs at least 2 samples" in fault
