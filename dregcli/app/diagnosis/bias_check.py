@@ -13,6 +13,7 @@ from dregcli.app.diagnosis.bias_report import BiasReport, keep_report
 from dregcli.app.diagnosis.bias_request import BiasRequest
 from dregcli.app.diagnosis.subject import Subject, find_subject
 from dregcli.app.diagnosis.subject import learned as learned_pair
+from dregcli.app.loading.stored import code_used
 from dregcli.app.planning.architectures import computes_in_blocks
 from dregcli.app.planning.executing import execution_of, with_threads
 from dregcli.app.planning.machine import precision_warning
@@ -152,6 +153,7 @@ def _settings(
         "checkpoint": subject.checkpoint,
         "data_checksum": subject.spec.data_checksum,
         "split_hash": subject.split_hashes[Split.TRAIN],
+        **code_used(subject.spec),
         "device": str(subject.pixels.device),
         "dreg": __version__,
     }

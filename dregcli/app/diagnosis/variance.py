@@ -15,6 +15,7 @@ from dregcli.app.diagnosis.networks import check_networks
 from dregcli.app.diagnosis.subject import Subject, find_subject, learned
 from dregcli.app.diagnosis.variance_report import LogP, VarianceReport, keep_in_folder, keep_in_run
 from dregcli.app.diagnosis.variance_request import VarianceRequest
+from dregcli.app.loading.stored import code_used
 from dregcli.app.planning.asked_pairs import ALL, AskedPair, asked_pairs
 from dregcli.app.planning.executing import with_threads
 from dregcli.app.planning.words import last_objective
@@ -168,6 +169,7 @@ def _of_model(
         "checkpoint": subject.checkpoint,
         "data_checksum": subject.spec.data_checksum,
         "split_hash": subject.split_hashes[Split.TRAIN],
+        **code_used(subject.spec),
         "device": str(subject.pixels.device),
     }
     kept = Unfinished(subject.run, "variance", settings, listener, what="measurement")

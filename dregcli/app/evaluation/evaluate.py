@@ -17,7 +17,7 @@ from dregcli.app.evaluation.request import EvalRequest
 from dregcli.app.evaluation.second_opinion import SecondOpinion, anneal_split
 from dregcli.app.loading.build import build_model
 from dregcli.app.loading.restore import last_step, load_checkpoint, load_model
-from dregcli.app.loading.stored import parse_checkpoint, spec_of
+from dregcli.app.loading.stored import code_used, parse_checkpoint, spec_of
 from dregcli.app.models.code import Code
 from dregcli.app.models.trust import code_of_run
 from dregcli.app.planning.executing import Shape, decide_compile, with_threads
@@ -87,11 +87,6 @@ class EvalResult:
     def as_json(self) -> dict[str, Any]:
         """Return the result in the form of ``dreg eval --json``."""
         return {"run": str(self.run.path), **self.summary, "file": str(self.path)}
-
-
-def _code_used(spec: RunSpec) -> dict[str, str]:
-    """Return the digest of the code that built a model of the user's own; nothing for a built-in model."""
-    return {"model_digest": spec.model_digest} if spec.model_digest else {}
 
 
 def _what_was_modelled(spec: RunSpec) -> dict[str, str | None]:
@@ -218,7 +213,7 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         "dreg": __version__,
         **({"keep_weights": True} if request.keep_weights else {}),
         **of_noise,
-        **_code_used(spec),
+        **code_used(spec),
     }
     of_ais = settings | {"annealing": asdict(request.annealing)}
     unfinished = [Unfinished(run, "evals", each, listener, what="evaluation") for each in (settings, of_ais)]
@@ -243,7 +238,7 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         **numbers,
         **({"ais": opinion.as_json()} if opinion else {}),
         **_what_was_modelled(spec),
-        **_code_used(spec),
+        **code_used(spec),
         "split_hash": data.split_hashes[how.split],
         "seconds": time.monotonic() - started,
     }
