@@ -221,6 +221,12 @@ class GroupMoments:
             squares.addcmul_(deviation, deviation, value=float(self.counts[each]))
         return n, mean, squares / (n - 1)
 
+    def is_idle(self, columns: slice) -> bool:
+        """Return whether some coordinates are 0 in all vectors."""
+        assert self._mean is not None
+        assert self._squares is not None
+        return not (self._mean[..., columns].any() or self._squares[..., columns].any())
+
     def mean(self, groups: Sequence[int]) -> Tensor:
         """Return the mean of each sequence over some groups, (P, D), float64."""
         assert self._mean is not None
