@@ -131,6 +131,8 @@ def test_a_posterior_without_a_path_is_checked_against_pairs_without_one(kind: t
     found = check_bias(make, named, K, "iwae", words, false_alarm=FALSE_ALARM, max_batches=FIRST_LOOK)
     assert [each.comparison.reference.estimator.name for each in found] == ["reinforce", "vimco", "vimco"]
     assert [each.verdict is Verdict.BIASED for each in found] == [False, True, False]
+    with pytest.raises(SpecError, match="'rws/reparam' has nothing to be compared with"):
+        check_bias(make, named, K, "rws", "reparam")
 
 
 def _fault(call: Callable[[], list[BiasResult] | list[GradientReport]]) -> list[str]:
