@@ -30,7 +30,7 @@ from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.models.base import Model
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.engine.quasi import MOST_NUMBERS
-from dregcli.errors import Fault, RunNotFound, SpecError, StoreWriteError
+from dregcli.errors import Fault, NotFinite, RunNotFound, SpecError, StoreWriteError
 from dregcli.names import EvalMethod, EvalNoise, Split
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
@@ -225,9 +225,13 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         model.eval()
         weights = kept_weights(run, model, how, unfinished[0].key, listener) if request.keep_weights else None
         estimates = sample_split(model, data, how, unfinished[0], listener, weights)
-        opinion = None
+        opinion, no_ais = None, ""
         if request.method == EvalMethod.AIS:
-            opinion = anneal_split(model, data, how, request.annealing, estimates, unfinished[1], listener)
+            try:
+                opinion = anneal_split(model, data, how, request.annealing, estimates, unfinished[1], listener)
+            except NotFinite as error:  # the other estimates do not need the chains, and may have cost hours
+                no_ais = f"{error.what.rstrip('.')} ({error.where}); {error.hint}."
+                listener.warn(f"{run.label}: AIS has no result: {no_ais}")
     numbers = estimates.as_json(active_threshold=request.active_threshold)
     summary = {
         "checkpoint": checkpoint.step,
@@ -237,6 +241,7 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         **of_noise,
         **numbers,
         **({"ais": opinion.as_json()} if opinion else {}),
+        **({"no_ais": no_ais} if no_ais else {}),
         **_what_was_modelled(spec),
         **code_used(spec),
         "split_hash": data.split_hashes[how.split],

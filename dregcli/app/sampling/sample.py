@@ -264,4 +264,4 @@ def _look_without_data(known: ModelData, asked: SampleRequest) -> Look:
     if known.kind is DataKind.REAL:
         reach = _NORMAL_REACH * known.spread
         low, high = float((known.mean - reach).min()), float((known.mean + reach).max())
-    return Look(height, width, low, high, _scale(height, width, asked), channels)
+    return Look(height, width, low, high, _scale(height, width, asked), channels, is_guessed=True)
