@@ -39,7 +39,7 @@ class Annealed:
 
         Its mean square over examples is right for any weights (see ``left_out_variance``). For a single example whose
         chains differ by much more than 1 nat, the standard error itself is uncertain. If all chains missed a region,
-        the standard error does not show it.
+        the standard error does not show it. NaN if one chain alone has a weight above 0.
         """
         return left_out_variance(self.log_weights).sqrt()
 
@@ -53,23 +53,23 @@ class MeanLogP:
         stderr: standard error over examples, as for a bound; None for a single example.
         of_chains: the part of ``stderr`` that comes from the chains' random numbers: by this much the mean would vary
             if the annealing were repeated at these examples. Compare a difference from another estimate at the same
-            examples with it.
+            examples with it. None if of an example one chain alone has a weight above 0: then it is not known.
         n: number of examples.
     """
 
     value: float
     stderr: float | None
-    of_chains: float
+    of_chains: float | None
     n: int
 
 
 def mean_log_p(parts: Sequence[Annealed]) -> MeanLogP:
     """Return the mean over the examples of all parts."""
     log_p, stderr = torch.cat([part.log_p for part in parts]), torch.cat([part.stderr for part in parts])
-    n = len(log_p)
+    n, squares = len(log_p), float(stderr.square().sum())
     return MeanLogP(
         value=float(log_p.mean()),
         stderr=float(log_p.std()) / math.sqrt(n) if n > 1 else None,
-        of_chains=float(stderr.square().sum().sqrt()) / n,
+        of_chains=math.sqrt(squares) / n if math.isfinite(squares) else None,
         n=n,
     )

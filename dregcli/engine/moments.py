@@ -72,9 +72,10 @@ class RunningMoments:
         return self._weight
 
     def add(self, vectors: Mapping[str, Tensor]) -> None:
-        """Add one vector to each sequence, given by its parts, (P, ...) each."""
+        """Add one vector to each sequence, given by its parts, (P, ...) each; parts that are not given are 0."""
         self.begin(1)
-        for name, part in vectors.items():
+        for name in self._means.keys() | vectors.keys():
+            part = vectors[name] if name in vectors else torch.zeros_like(self._means[name])
             self.make_room(name, part.shape, part)
             new = part.reshape(-1)
             for block in blocks(len(new)):
@@ -219,6 +220,12 @@ class GroupMoments:
             squares += self._squares[each, sequence].double()
             squares.addcmul_(deviation, deviation, value=float(self.counts[each]))
         return n, mean, squares / (n - 1)
+
+    def is_idle(self, columns: slice) -> bool:
+        """Return whether some coordinates are 0 in all vectors."""
+        assert self._mean is not None
+        assert self._squares is not None
+        return not (self._mean[..., columns].any() or self._squares[..., columns].any())
 
     def mean(self, groups: Sequence[int]) -> Tensor:
         """Return the mean of each sequence over some groups, (P, D), float64."""

@@ -1,11 +1,13 @@
 """How often the bias check is wrong: false alarms and power over thousands of seeds of a small model, by hand.
 
-    python -m tests.benchmarks.bias_calibration [--seeds 5000] [--false-alarm .05 .01]
+    python -m tests.benchmarks.bias_calibration [--seeds 5000] [--false-alarm .05 .01] [--end 400]
 
 The model is that of formulas.md section 2 in each of some independent dimensions, far enough from its posterior for
-heavy tails, K = 4. Every seed is one whole check of unbiased pairs, with all its looks: ``detect`` is so small that
-no check ends early, which is the most false alarms that there can be. Power is that of the same check with a bias in
-one pair of exactly the relative size that such checks state as detectable, in a direction drawn from the noise.
+heavy tails, K = 4 (``--k``). Every seed is one whole check of unbiased pairs, with all its looks: ``detect`` is so
+small that no check ends early, which is the most false alarms that there can be. Power is that of the same check with
+a bias in one pair of exactly the relative size that such checks state as detectable, in a direction drawn from the
+noise.
+``--end`` ends every check early, as its time does.
 """
 
 import argparse
@@ -48,12 +50,15 @@ class Setting:
     pairs: tuple[str, ...]
     dimensions: int
     max_batches: int
+    k: int = K
+    end: int | None = None
 
     def comparisons(self) -> list[Comparison]:
-        return [comparison_of(resolve_pair(*word.split("/"), K), K) for word in self.pairs]
+        return [comparison_of(resolve_pair(*word.split("/"), self.k), self.k) for word in self.pairs]
 
     def source(self, seed: int, bias: dict[Comparison, Tensor] | None = None) -> GaussianSource:
-        return GaussianSource(MODEL, k=K, seed=seed, batches=self.max_batches, dimensions=self.dimensions, bias=bias)
+        batches = min(self.max_batches, self.end or self.max_batches)
+        return GaussianSource(MODEL, k=self.k, seed=seed, batches=batches, dimensions=self.dimensions, bias=bias)
 
     def check(self, source: GaussianSource, false_alarm: float) -> list[BiasResult]:
         """One whole check."""
@@ -65,8 +70,10 @@ class Setting:
             max_batches=self.max_batches,
         )
         while not check.done:
-            if check.advance():
-                check.look()
+            due = check.advance()
+            late = check.step == self.end
+            if due or late:
+                check.look(last=late)
         return check.results()
 
 
@@ -98,7 +105,7 @@ class Pilot:
         source = self.setting.source(seed)
         first = self.setting.check(source, self.level)[0]
         # Of dreg, which is the same in expectation and varies less.
-        gradient = source.gradients(resolve_pair("iwae", "dreg", K))
+        gradient = source.gradients(resolve_pair("iwae", "dreg", self.setting.k))
         mean = torch.cat([rows.mean(dim=0) for rows in gradient.values()])
         return first.detectable or float("inf"), mean
 
@@ -163,12 +170,15 @@ def main() -> None:
     parser.add_argument("--pairs", nargs="+", default=["iwae/dreg", "iwae/vimco-star"])
     parser.add_argument("--dimensions", type=int, default=4)
     parser.add_argument("--max-batches", type=int, default=3072)
+    parser.add_argument("--k", type=int, default=K)
+    parser.add_argument("--end", type=int, help="batches after which each check ends early")
     parser.add_argument("--processes", type=int, default=2)
     asked = parser.parse_args()
     levels = tuple(sorted(asked.false_alarm, reverse=True))
-    setting = Setting(tuple(asked.pairs), asked.dimensions, asked.max_batches)
+    setting = Setting(tuple(asked.pairs), asked.dimensions, asked.max_batches, asked.k, asked.end)
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    _say(f"{', '.join(setting.pairs)}; K={K}, {setting.dimensions} dimensions, {setting.max_batches} batches at most")
+    size = f"K={setting.k}, {setting.dimensions} dimensions, {setting.end or setting.max_batches} batches at most"
+    _say(f"{', '.join(setting.pairs)}; {size}")
     with ProcessPoolExecutor(asked.processes, mp_context=get_context("spawn"), initializer=_prepare) as pool:
         alarms = _over(pool, Alarms(setting, levels), range(asked.seeds), "false alarms")
         for level, of_level in zip(levels, zip(*alarms, strict=True), strict=True):

@@ -1,7 +1,7 @@
 """What tests of commands have in common.
 
 Runs that many tests begin with are trained once a process and copied for each, who may do to it what it likes.
-Diagnoses draw no figures.
+Diagnoses draw no figures, and bias checks test after few batches.
 """
 
 import shutil
@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from dregcli.cli.main import main
+from dregcli.engine.diagnostics import bias_check
+from dregcli.engine.diagnostics.bias_statistics import FEWEST_MEANS
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.support.cli import typed
@@ -26,6 +28,11 @@ def real_figures() -> None:
 def _no_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "real_figures" not in request.fixturenames:
         no_figures(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def _early_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bias_check, "FIRST_LOOK", FEWEST_MEANS)
 
 
 @pytest.fixture(scope="session")

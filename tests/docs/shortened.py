@@ -8,6 +8,7 @@ The rules, all of them:
 - An objective that changes does so within half of the table's steps.
 - The data sets have few examples (``tests.support.data_few``).
 - A check that trains a model first trains it for as many steps as the table has.
+- A bias check tests as early as its statistics can.
 - Figures are composed, but their files are empty.
 """
 
@@ -16,6 +17,8 @@ import re
 import pytest
 
 from dregcli.app.diagnosis import new_model
+from dregcli.engine.diagnostics import bias_check
+from dregcli.engine.diagnostics.bias_statistics import FEWEST_MEANS
 from tests.support.no_figures import no_ink
 from tests.support.quick_training import quick_training
 
@@ -79,3 +82,4 @@ def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
     quick_training(monkeypatch)
     no_ink(monkeypatch)
     monkeypatch.setattr(new_model, "TRAINING_STEPS", STEPS)
+    monkeypatch.setattr(bias_check, "FIRST_LOOK", FEWEST_MEANS)

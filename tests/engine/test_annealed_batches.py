@@ -56,6 +56,9 @@ def test_the_error_is_by_leaving_out_each_chain() -> None:
     squares = torch.cat([told.stderr, alone.stderr]).square()
     assert told_mean.of_chains == pytest.approx(float(squares.sum().sqrt()) / 6)
     assert mean_log_p([Annealed(log_weights[:, :1], torch.ones(1))]).stderr is None
+    one = Annealed(torch.tensor([[0.0, 1.0], [-math.inf, 1.0]], dtype=torch.float64), torch.ones(2))
+    assert mean_log_p([one]).of_chains is None, "one chain alone has a weight: nothing is known of its error"
+    assert mean_log_p([one]).value == pytest.approx((1.0 - math.log(2.0)) / 2)
 
 
 def test_the_schedule_is_a_sigmoid_from_0_to_1() -> None:

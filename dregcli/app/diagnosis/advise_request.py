@@ -1,14 +1,16 @@
 """The options of ``dreg advise``, and their faults."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from dregcli.app.models.request import AS_TRAINED, CodeRequest
-from dregcli.app.planning.asked_pairs import ALL
+from dregcli.app.planning.asked_pairs import ALL, AskedPair
 from dregcli.app.planning.executing import Shape
 from dregcli.app.planning.machine import float64_faults
 from dregcli.defaults import ADVICE_SECONDS
+from dregcli.engine.diagnostics.references import Takes
 from dregcli.engine.diagnostics.step_study import FEWEST_REPLICATES
 from dregcli.errors import Fault
 from dregcli.names import Backward
@@ -100,6 +102,10 @@ class AdviseRequest:
         return faults + [
             Fault(name, f"{why}, got {getattr(self, name)}.") for name, (is_so, why) in wrong.items() if is_so
         ]
+
+    def pair_faults(self, pairs: Sequence[AskedPair], k: int, takes: Takes) -> list[Fault]:
+        """Return no faults: every pair can be measured."""
+        return []
 
     def ks(self, k: int) -> tuple[int, ...]:
         """Return the numbers of samples to measure, ascending: K and its neighbours."""

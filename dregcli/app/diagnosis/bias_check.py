@@ -13,11 +13,13 @@ from dregcli.app.diagnosis.bias_report import BiasReport, keep_report
 from dregcli.app.diagnosis.bias_request import BiasRequest
 from dregcli.app.diagnosis.subject import Subject, find_subject
 from dregcli.app.diagnosis.subject import learned as learned_pair
+from dregcli.app.loading.stored import code_used
 from dregcli.app.planning.architectures import computes_in_blocks
 from dregcli.app.planning.executing import execution_of, with_threads
 from dregcli.app.planning.machine import precision_warning
 from dregcli.engine.device import prepare_process
 from dregcli.engine.diagnostics.bias_check import BiasCheck
+from dregcli.engine.diagnostics.references import without_reference
 from dregcli.engine.diagnostics.source import ModelSource
 from dregcli.engine.pairs import Pair
 from dregcli.engine.prior_rule import RULES
@@ -79,9 +81,14 @@ def _checked(request: BiasRequest, subject: Subject, listener: Listener) -> Bias
     )
     with memory_explained(work, smaller="--k or --examples"):
         pairs, learned, fixed = _with_settings(subject, randomness)
+    comparisons = source.compared(pairs)
+    if alone := without_reference(comparisons):  # those of ``all``; pairs that were named are refused earlier
+        listener.note(f"left out: {' '.join(alone)}")
+        comparisons = [each for each in comparisons if each.pair != each.reference]
+        pairs = [each.pair for each in comparisons]
     check = BiasCheck(
         source,
-        source.compared(pairs),
+        comparisons,
         false_alarm=request.false_alarm,
         detect=request.detect,
         max_batches=request.max_batches,
@@ -152,6 +159,7 @@ def _settings(
         "checkpoint": subject.checkpoint,
         "data_checksum": subject.spec.data_checksum,
         "split_hash": subject.split_hashes[Split.TRAIN],
+        **code_used(subject.spec),
         "device": str(subject.pixels.device),
         "dreg": __version__,
     }

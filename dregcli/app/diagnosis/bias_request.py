@@ -1,13 +1,16 @@
 """The options of ``dreg bias-check``, and their faults."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dregcli.app.models.request import AS_TRAINED, CodeRequest
+from dregcli.app.planning.asked_pairs import AskedPair
 from dregcli.app.planning.executing import Shape
 from dregcli.app.planning.machine import float64_faults
 from dregcli.defaults import DETECT, DIAGNOSED_EXAMPLES, FALSE_ALARM, MAX_BATCHES
 from dregcli.engine.diagnostics.bias_check import number_faults
+from dregcli.engine.diagnostics.references import Takes, comparison_of, without_reference
 from dregcli.engine.prior_rule import kind_faults
 from dregcli.errors import Fault
 from dregcli.names import Backward
@@ -106,6 +109,13 @@ class BiasRequest:
         faults += kind_faults(self.prior_gradients)
         faults += float64_faults("device", self.device, "the gradients of a check are compared in", "--device cpu")
         return faults + setting_faults(device=self.device, threads=self.threads)
+
+    def pair_faults(self, pairs: Sequence[AskedPair], k: int, takes: Takes) -> list[Fault]:
+        """Return a fault for each pair that has nothing to be compared with; those of ``all`` are left out."""
+        found = {each: comparison_of(each.pair, k, takes) for each in pairs}
+        some = any(of.pair != of.reference for of in found.values())
+        alone = without_reference([of for each, of in found.items() if not (some and each.by_all)])
+        return [Fault("estimator", why) for why in alone]
 
     def execution(self, k: int) -> dict[str, Any]:
         """Return the fields of an ``ExecutionSpec``; ``k_chunk`` may still be auto."""

@@ -1,5 +1,6 @@
 """Find the subject of a diagnosis: a run's frozen model, or a model that is trained for it, and fixed pixels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -23,7 +24,7 @@ from dregcli.app.planning.run_data import RunData
 from dregcli.app.planning.words import last_objective
 from dregcli.engine.device import resolve_device
 from dregcli.engine.diagnostics.learn import fit_on_frozen, learn_on_frozen
-from dregcli.engine.diagnostics.references import direction_of
+from dregcli.engine.diagnostics.references import Takes, direction_of
 from dregcli.engine.gradients import require_prior_path
 from dregcli.engine.models.base import Model
 from dregcli.engine.objectives import Objective
@@ -87,6 +88,10 @@ class SubjectRequest(Protocol):
 
     def training_samples(self, of_new: int) -> tuple[int, ...]:
         """Return the numbers of samples to try for training a model; the first valid one for its pair is used."""
+        ...
+
+    def pair_faults(self, pairs: Sequence[AskedPair], k: int, takes: Takes) -> list[Fault]:
+        """Return the faults of the options that depend on pairs that the model takes; ``k`` is the largest number."""
         ...
 
     def execution(self, k: int) -> dict[str, Any]:
@@ -209,7 +214,7 @@ def find_subject(
         _check_prior(asked, plan, code if run else plan.code, [each.pair for each in pairs])
     device = resolve_device(asked.device)
     if run is None:
-        plan = _with_a_pair_that_it_takes(plan, pairs)
+        plan = _with_a_pair_that_it_takes(asked, plan, pairs, k)
         run = new_model.trained_run(plan, store, argv, listener)
         code = plan.code
     checkpoint = load_checkpoint(run, which, listener)
@@ -217,6 +222,7 @@ def find_subject(
     spec = plan.spec.model_copy(update={"device": device, "compile": "off"})
     found_subject = _subject(asked, run, checkpoint, spec, RunData(plan.data.dataset, spec), pairs, k, code)
     taken = _taken(pairs, found_subject.model, listener)
+    _require(asked, taken, k, found_subject.model)
     return replace(found_subject, pairs=_fitted(taken, found_subject, asked.seed, listener))
 
 
@@ -270,14 +276,25 @@ def _taken(pairs: list[AskedPair], model: Model, listener: Listener) -> list[Ask
     return [each for each in pairs if each not in left_out]
 
 
-def _with_a_pair_that_it_takes(plan: Plan, pairs: list[AskedPair]) -> Plan:
+def _require(asked: SubjectRequest, pairs: Sequence[AskedPair], k: int, model: Model) -> None:
+    """Refuse options that do not fit the pairs.
+
+    Raises:
+        SpecError: they do not.
+    """
+    if faults := asked.pair_faults(pairs, k, lambda pair: not model.faults(pair)):
+        raise SpecError(list(dict.fromkeys(faults)), hint=f"every option is shown by: dreg {asked.command} --help")
+
+
+def _with_a_pair_that_it_takes(asked: SubjectRequest, plan: Plan, pairs: list[AskedPair], k: int) -> Plan:
     """Return the plan with an estimator that the model can be trained by, if ``all`` left the choice open.
 
     Raises:
-        SpecError: the model cannot take a pair that was named.
+        SpecError: the model cannot take a pair that was named, or the options do not fit the pairs.
     """
     model = build_model(plan.spec, RunData(plan.data.dataset, plan.spec).model_data, plan.code)
     model.require_pairs([each.pair for each in pairs if not each.by_all])
+    _require(asked, [each for each in pairs if not model.faults(each.pair)], k, model)
     if not any(each.by_all for each in pairs):
         return plan
     spec = plan.spec

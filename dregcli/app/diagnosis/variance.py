@@ -15,6 +15,7 @@ from dregcli.app.diagnosis.networks import check_networks
 from dregcli.app.diagnosis.subject import Subject, find_subject, learned
 from dregcli.app.diagnosis.variance_report import LogP, VarianceReport, keep_in_folder, keep_in_run
 from dregcli.app.diagnosis.variance_request import VarianceRequest
+from dregcli.app.loading.stored import code_used
 from dregcli.app.planning.asked_pairs import ALL, AskedPair, asked_pairs
 from dregcli.app.planning.executing import with_threads
 from dregcli.app.planning.words import last_objective
@@ -85,6 +86,7 @@ def seconds_on_toy(request: VarianceRequest) -> float:
             request.objective, request.estimators, default_objective="iwae", k=max(request.ks), or_k=request.ks
         )
         pairs = [each.pair for each in asked]
+        request = request.with_reference(pairs)
         randomness = Randomness(request.seed, resolve_device(request.device))
         source = ToyReplicates(toy_problem(randomness), randomness)
 
@@ -113,9 +115,10 @@ def _of_toy(request: VarianceRequest, listener: Listener) -> VarianceReport:
         found += error.faults
     pairs = [each.pair for each in asked]
     found += [Fault("objective", pair.objective.unfitted) for pair in pairs if pair.objective.unfitted]
-    found += request.reference_faults(directions_of(pairs, request.reference, every_pair))
+    found += request.pair_faults(asked, k, every_pair)
     if found:
         raise SpecError(list(dict.fromkeys(found)), hint=_HINT)
+    request = request.with_reference(pairs)
     if request.out is not None:
         check_can_write(LOCAL, Path(request.out), hint="name a folder that you can write to: --out DIR")
     _note_left_out(pairs, request.ks, listener)
@@ -146,9 +149,7 @@ def _of_model(
 ) -> VarianceReport:
     subject = find_subject(request, "variance", runs_dir=runs_dir, data_dir=data_dir, argv=argv, listener=listener)
     asked = [each.pair for each in subject.pairs]
-    directions = directions_of(asked, request.reference, lambda pair: not subject.model.faults(pair))
-    if found := request.reference_faults(directions):
-        raise SpecError(found, hint=_HINT)
+    request = request.with_reference(asked)
     check_networks(subject)
     _note_left_out(asked, request.ks, listener)
     randomness = Randomness(request.seed, subject.pixels.device)
@@ -168,6 +169,7 @@ def _of_model(
         "checkpoint": subject.checkpoint,
         "data_checksum": subject.spec.data_checksum,
         "split_hash": subject.split_hashes[Split.TRAIN],
+        **code_used(subject.spec),
         "device": str(subject.pixels.device),
     }
     kept = Unfinished(subject.run, "variance", settings, listener, what="measurement")

@@ -1,14 +1,16 @@
 """The options of ``dreg variance``, and their faults."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from dregcli.app.models.request import AS_TRAINED, CodeRequest
-from dregcli.app.planning.asked_pairs import ALL
+from dregcli.app.planning.asked_pairs import ALL, AskedPair
 from dregcli.app.planning.executing import Shape
 from dregcli.app.planning.machine import float64_faults
 from dregcli.defaults import DIAGNOSED_EXAMPLES, LEAST_REFERENCE_K, MODEL_KS, MODEL_REPLICATES, TOY_KS, TOY_REPLICATES
 from dregcli.engine.diagnostics.measurement import GROUPS
+from dregcli.engine.diagnostics.references import Takes, directions_of
 from dregcli.engine.diagnostics.variance import FEWEST_REFERENCE, FEWEST_REPLICATES
 from dregcli.engine.pairs import Pair
 from dregcli.engine.prior_rule import kind_faults
@@ -44,7 +46,8 @@ class VarianceRequest:
         device: auto, cpu, cuda, cuda:N or mps.
         threads: CPU threads for torch, or auto.
         k_chunk: samples that are computed at once, or auto.
-        reference_k: samples of the reference gradient; None means 1,024, or the largest K if it is more.
+        reference_k: samples of the reference gradient; None means 1,024, or the largest K if it is more, or the next
+            number that the objectives allow.
         dataset: data set of a model that is trained first; None means the embedded one.
         task: task of a model that is trained first; None means generative.
         capture: which source changes the run of a model that is trained first keeps; None means names.
@@ -166,6 +169,20 @@ class VarianceRequest:
         found = [fault for pair in pairs for fault in pair.faults(self.reference)]
         advice = f"got {self.reference}; give a valid --reference-k."
         return list(dict.fromkeys(Fault("reference-k", f"{each.message} {advice}") for each in found))
+
+    def with_reference(self, pairs: Iterable[Pair]) -> "VarianceRequest":
+        """Return the request with a default of ``reference_k`` that the objectives of some pairs allow."""
+        if self.reference_k is not None:
+            return self
+        least, objectives = self.reference, {pair.objective for pair in pairs}
+        valid = (k for k in range(least, 2 * least) if not any(each.faults(k) for each in objectives))
+        return replace(self, reference_k=next(valid, least))
+
+    def pair_faults(self, pairs: Sequence[AskedPair], k: int, takes: Takes) -> list[Fault]:
+        """Return the faults of the reference of some pairs."""
+        asked = [each.pair for each in pairs]
+        whole = self.with_reference(asked)
+        return whole.reference_faults(directions_of(asked, whole.reference, takes))
 
     def execution(self, k: int) -> dict[str, Any]:
         """Return the fields of an ``ExecutionSpec``: dense, because screening would add its own variance.

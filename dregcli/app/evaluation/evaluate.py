@@ -18,7 +18,7 @@ from dregcli.app.evaluation.second_opinion import SecondOpinion, anneal_split
 from dregcli.app.loading.build import build_model
 from dregcli.app.loading.named import can_resume
 from dregcli.app.loading.restore import last_step, load_checkpoint, load_model
-from dregcli.app.loading.stored import parse_checkpoint, spec_of
+from dregcli.app.loading.stored import code_used, parse_checkpoint, spec_of
 from dregcli.app.models.code import Code
 from dregcli.app.models.trust import code_of_run
 from dregcli.app.planning.executing import Shape, decide_compile, with_threads
@@ -31,7 +31,7 @@ from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.models.base import Model
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.engine.quasi import MOST_NUMBERS
-from dregcli.errors import Fault, RunNotFound, SpecError, StoreWriteError
+from dregcli.errors import Fault, NotFinite, RunNotFound, SpecError, StoreWriteError
 from dregcli.names import EvalMethod, EvalNoise, Split
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
@@ -88,11 +88,6 @@ class EvalResult:
     def as_json(self) -> dict[str, Any]:
         """Return the result in the form of ``dreg eval --json``."""
         return {"run": str(self.run.path), **self.summary, "file": str(self.path)}
-
-
-def _code_used(spec: RunSpec) -> dict[str, str]:
-    """Return the digest of the code that built a model of the user's own; nothing for a built-in model."""
-    return {"model_digest": spec.model_digest} if spec.model_digest else {}
 
 
 def _what_was_modelled(spec: RunSpec) -> dict[str, str | None]:
@@ -221,7 +216,7 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         "dreg": __version__,
         **({"keep_weights": True} if request.keep_weights else {}),
         **of_noise,
-        **_code_used(spec),
+        **code_used(spec),
     }
     of_ais = settings | {"annealing": asdict(request.annealing)}
     unfinished = [Unfinished(run, "evals", each, listener, what="evaluation") for each in (settings, of_ais)]
@@ -233,9 +228,13 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         model.eval()
         weights = kept_weights(run, model, how, unfinished[0].key, listener) if request.keep_weights else None
         estimates = sample_split(model, data, how, unfinished[0], listener, weights)
-        opinion = None
+        opinion, no_ais = None, ""
         if request.method == EvalMethod.AIS:
-            opinion = anneal_split(model, data, how, request.annealing, estimates, unfinished[1], listener)
+            try:
+                opinion = anneal_split(model, data, how, request.annealing, estimates, unfinished[1], listener)
+            except NotFinite as error:  # the other estimates do not need the chains, and may have cost hours
+                no_ais = f"{error.what.rstrip('.')} ({error.where}); {error.hint}."
+                listener.warn(f"{run.label}: AIS has no result: {no_ais}")
     numbers = estimates.as_json(active_threshold=request.active_threshold)
     summary = {
         "checkpoint": checkpoint.step,
@@ -245,8 +244,9 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         **of_noise,
         **numbers,
         **({"ais": opinion.as_json()} if opinion else {}),
+        **({"no_ais": no_ais} if no_ais else {}),
         **_what_was_modelled(spec),
-        **_code_used(spec),
+        **code_used(spec),
         "split_hash": data.split_hashes[how.split],
         "seconds": time.monotonic() - started,
     }

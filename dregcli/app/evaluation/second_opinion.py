@@ -20,6 +20,7 @@ from dregcli.app.planning.run_data import RunData
 from dregcli.engine.annealed import Annealed, mean_log_p
 from dregcli.engine.annealing import AnnealedBatch, Annealing, anneal
 from dregcli.engine.models.base import Model
+from dregcli.errors import NotFinite
 from dregcli.names import Opinion
 
 SIGNIFICANT = 3.0
@@ -66,7 +67,7 @@ class SecondOpinion:
         difference = Mean.of(log_p - self.estimates.bound)
         chance, bias = self.estimates.chance.stderr, self.estimates.bias
         missing = None if bias is None else -bias.value
-        error = None if chance is None else math.hypot(mean.of_chains, chance)
+        error = None if chance is None or mean.of_chains is None else math.hypot(mean.of_chains, chance)
         exact = self.estimates.arrays.get("model_log_p")
         return {
             "value": mean.value,
@@ -128,7 +129,7 @@ def anneal_split(
         listener: receives progress messages.
 
     Raises:
-        NotFinite: the model has no finite density at the start of a chain.
+        NotFinite: the model has no finite density at the start of a chain, or along every chain of an example.
         Interrupted: a signal came; the work so far is saved.
     """
     kept = unfinished.found()
@@ -144,20 +145,25 @@ def anneal_split(
         first_batch=len(work.parts),
     )
     with stop_requests() as stop:
-        for number, batch in enumerate(batches):
-            work.batch = batch
-            if number == 0:
-                if kept is not None:
-                    batch.load(kept[0], _under(_CURRENT, kept[1]))
-                    listener.note(f"continuing at transition {work.done:,} of an earlier, unfinished annealing")
-                listener.begin(f"anneal {how.split}", how.examples * batch.work, "transitions", done=work.done)
-            while not batch.done:
-                batch.advance()
-                listener.update(work.done)
-                if stop.received is not None:
-                    unfinished.stop(work, stop, at=f"transition {work.done:,}")
-                unfinished.save_if_due(work, SAVE_SECONDS)
-            work.parts.append(batch.result())
+        try:
+            for number, batch in enumerate(batches):
+                work.batch = batch
+                if number == 0:
+                    if kept is not None:
+                        batch.load(kept[0], _under(_CURRENT, kept[1]))
+                        listener.note(f"continuing at transition {work.done:,} of an earlier, unfinished annealing")
+                    listener.begin(f"anneal {how.split}", how.examples * batch.work, "transitions", done=work.done)
+                while not batch.done:
+                    batch.advance()
+                    listener.update(work.done)
+                    if stop.received is not None:
+                        unfinished.stop(work, stop, at=f"transition {work.done:,}")
+                    unfinished.save_if_due(work, SAVE_SECONDS)
+                work.parts.append(batch.result())
+        except NotFinite:
+            if work.batch is not None:
+                listener.end()
+            raise
     listener.end()
     whole = Annealed(*(torch.cat(tensors, dim=-1) for tensors in zip(*map(_tensors, work.parts), strict=True)))
     return SecondOpinion(annealing, whole, estimates)

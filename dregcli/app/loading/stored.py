@@ -23,11 +23,16 @@ def spec_of(run: Run) -> RunSpec:
     return RunSpec.model_validate(content)
 
 
+def code_used(spec: RunSpec) -> dict[str, str]:
+    """Return the digest of the code that built a model of the user's own; nothing for a built-in model."""
+    return {"model_digest": spec.model_digest} if spec.model_digest else {}
+
+
 def is_with_its_code(result: Mapping[str, Any], spec: RunSpec) -> bool:
-    """Whether an evaluation was made with the code with which the run took the steps to the evaluated checkpoint.
+    """Whether a result was made with the code with which the run took the steps to the result's checkpoint.
 
     Args:
-        result: attributes of the evaluation.
+        result: the result's ``checkpoint``, and what ``code_used`` returned for it.
         spec: spec of the run.
     """
     for each in spec.model_before:

@@ -19,7 +19,7 @@ from dregcli.report.series import Metrics
 from dregcli.report.settings import with_model_options
 from dregcli.report.warnings import warnings_of
 from dregcli.specs.models import OF_MODELS
-from dregcli.specs.run import experiment_of, group_hash, spelt_out
+from dregcli.specs.run import RunSpec, experiment_of, group_hash, spelt_out
 from dregcli.store.results import ResultKind
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
@@ -33,6 +33,17 @@ _NEEDED: Final[Mapping[ResultKind, tuple[str, ...]]] = {
     "variance": ("summary",),
 }
 """Attributes that a report needs; a result by another program or version may lack some of them."""
+
+
+_WHAT: Final[Mapping[ResultKind, str]] = {"evals": "evaluation", "bias": "bias check", "variance": "measurement"}
+
+
+def _is_with_its_code(kind: ResultKind, attrs: Mapping[str, Any], spec: RunSpec) -> bool:
+    """Whether a result belongs to the code of its run; earlier versions did not keep the code of a diagnosis."""
+    if kind == "evals":
+        return is_with_its_code(attrs, spec)
+    settings = attrs.get("settings", {})
+    return "model_digest" not in settings or is_with_its_code(settings, spec)
 
 
 @dataclass(frozen=True)
@@ -141,20 +152,20 @@ def read_row(run: Run, left_out: list[str]) -> RunRow:
         left_out.extend(
             f"{result.path}: the result lacks values that a report needs" for result in found if result not in whole
         )
-        if kind != "evals":
-            return [result.attrs for result in whole]
         left_out.extend(
-            f"{result.path}: the evaluation used other code of the model than the training"
+            f"{result.path}: the {_WHAT[kind]} used other code of the model than the training"
             for result in whole
-            if not is_with_its_code(result.attrs, known)
+            if not _is_with_its_code(kind, result.attrs, known)
         )
+        own = [result.attrs for result in whole if _is_with_its_code(kind, result.attrs, known)]
+        if kind != "evals":
+            return own
         left_out.extend(
             f"{result.path}: bounds of samples that depend on each other (--noise {result.attrs['noise']}) are not "
             "compared with others"
             for result in whole
             if "noise" in result.attrs
         )
-        own = [result.attrs for result in whole if is_with_its_code(result.attrs, known)]
         return [attrs for attrs in own if "noise" not in attrs]
 
     metrics: Metrics = {}

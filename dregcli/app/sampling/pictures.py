@@ -41,6 +41,7 @@ class Look:
         high: the value that is shown white; larger values are white, too.
         scale: screen pixels per pixel, in both directions.
         channels: values of a pixel.
+        is_guessed: whether ``low`` and ``high`` are made of means and standard deviations, without the data.
     """
 
     height: int
@@ -49,6 +50,7 @@ class Look:
     high: float
     scale: int
     channels: int = 1
+    is_guessed: bool = False
 
     def screen(self, values: Tensor) -> Tensor:
         """Convert images of shape (..., D) to (N, 1 or 3, height * scale, width * scale) in [0, 1].

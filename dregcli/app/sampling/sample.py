@@ -13,7 +13,7 @@ from dregcli.app.loading.build import build_model
 from dregcli.app.loading.model_data import stored_model_data
 from dregcli.app.loading.named import find_completed_run
 from dregcli.app.loading.restore import load_checkpoint, load_model
-from dregcli.app.loading.stored import parse_checkpoint, spec_of
+from dregcli.app.loading.stored import code_used, is_with_its_code, parse_checkpoint, spec_of
 from dregcli.app.models.trust import code_of_run
 from dregcli.app.planning.executing import with_threads
 from dregcli.app.planning.load_data import data_of
@@ -172,7 +172,12 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
         except NotFinite as error:
             where = f"{run.path}, checkpoint of step {checkpoint.step}"
             raise NotFinite(error.what, where=where, hint=error.hint) from error
-    kept = [(each, run.add_file("figures", each.kind, ".png", pictures.png(each.grid))) for each in made.pictures]
+    # A report shows the newest files with the usual names.
+    is_own = is_with_its_code({"checkpoint": checkpoint.step} | code_used(spec), spec_of(run))
+    end = "" if is_own else "-other-code"
+    kept = [
+        (each, run.add_file("figures", each.kind + end, ".png", pictures.png(each.grid))) for each in made.pictures
+    ]
     return Sampled(run, checkpoint.step, asked, k, spec.eval_seed, look, kept, made.latents, made.left_out)
 
 
@@ -259,4 +264,4 @@ def _look_without_data(known: ModelData, asked: SampleRequest) -> Look:
     if known.kind is DataKind.REAL:
         reach = _NORMAL_REACH * known.spread
         low, high = float((known.mean - reach).min()), float((known.mean + reach).max())
-    return Look(height, width, low, high, _scale(height, width, asked), channels)
+    return Look(height, width, low, high, _scale(height, width, asked), channels, is_guessed=True)

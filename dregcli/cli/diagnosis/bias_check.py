@@ -73,7 +73,7 @@ def bias_check(
     false_alarm: Annotated[
         float, typer.Option(help="Probability that the whole check calls any unbiased pair 'biased'.")
     ] = FALSE_ALARM,
-    max_batches: Annotated[int, typer.Option(help="Limit on the number of batches.")] = MAX_BATCHES,
+    max_batches: Annotated[int, typer.Option(help="Limit on the number of batches, 384 or more.")] = MAX_BATCHES,
     max_seconds: Annotated[
         float | None, typer.Option(help="Time limit in seconds, not counting training.", show_default="no limit")
     ] = None,

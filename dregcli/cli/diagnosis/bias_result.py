@@ -118,9 +118,11 @@ def _needed(report: "BiasReport") -> list[str]:
         if result.verdict is Verdict.INCONCLUSIVE and result.detectable is not None:
             batches = result.n * (result.detectable / report.settings["detect"]) ** 2
             wanted.append(f"{report.label(result)} {_two_digits(batches)}")
-    found = any(result.verdict is Verdict.INCONCLUSIVE for result in report.results)
-    if not found:
+    open_ones = [result for result in report.results if result.verdict is Verdict.INCONCLUSIVE]
+    if not open_ones:
         return []
+    if not any(result.evidence for result in open_ones):
+        return ["inconclusive: the time ended before the first test. Give more time: --max-seconds"]
     advice = f" Approximate number of batches to decide: {', '.join(wanted)}." if wanted else ""
     return [f"inconclusive: no bias found, but a bias below 'detectable' may have been missed.{advice}"]
 

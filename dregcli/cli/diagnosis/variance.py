@@ -83,7 +83,7 @@ def variance(
         int | None,
         typer.Option(
             help="Samples per example of the reference gradient for the cosines.",
-            show_default=f"{LEAST_REFERENCE_K}, or the largest K",
+            show_default=f"{LEAST_REFERENCE_K}, or the largest K; the next number that the objectives allow",
         ),
     ] = None,
     examples: Examples = DIAGNOSED_EXAMPLES,

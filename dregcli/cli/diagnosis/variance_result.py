@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _HOW_TO_READ = """\
 In brackets: the standard error, in units of the last digits. variance: mean over the parameters, squared nats per \
-unit of parameter. SNR: mean of |mean| / standard deviation over the parameters that vary. Pure noise has an SNR of \
+squared unit. SNR: mean of |mean| / standard deviation over the parameters that vary. Pure noise has an SNR of \
 {floor:.4f} with {replicates:,} replicates, so up to that much of each SNR is noise, whatever its standard error. \
 DSNR: signal along the direction of the expected gradient, divided by the size across it; the direction is learned \
 on other replicates. of noise: the DSNR of pure noise. cosine: with the gradient at K={k}. The decoder's gradient is \

@@ -264,6 +264,11 @@ def _second_opinion(result: "EvalResult", terminal: Terminal) -> list[str]:
         Opinion.K_TOO_SMALL: f"the two are not compared; {_still_low(result.summary)}",
         Opinion.UNKNOWN: "the two are not compared, because the error of so few examples is not known",
     }[opinion]
+    if known := found["mc_stderr"] is not None:
+        of_chains = f"of which ± {found['mc_stderr']:.4f} is random error of the chains"
+    else:
+        of_chains = "whose random error is not known: of an example, one chain alone has a weight above 0"
+        follows = follows if opinion is Opinion.K_TOO_SMALL else "the two are not compared"
     if found["ess"] < _FEW_CHAINS * found["chains"]:
         terminal.warn(
             f"{label}: the weights of the chains differ a lot (median ESS {found['ess']:.1f} of {found['chains']}), "
@@ -272,14 +277,14 @@ def _second_opinion(result: "EvalResult", terminal: Terminal) -> list[str]:
     apart = f"{difference(less['value'], less['mc_stderr'])}{_expected(result)}"
     lines = [
         f"{label}, AIS from the prior ({found['steps']:,} steps, {found['chains']} chains, acceptance "
-        f"{found['acceptance']:.2f}): log p-hat {_mean(found)}, "
-        f"of which ± {found['mc_stderr']:.4f} is random error of the chains",
+        f"{found['acceptance']:.2f}): log p-hat {_mean(found)}, {of_chains}",
         f"  AIS minus importance sampling: {apart}: {follows}",
     ]
     if opinion is Opinion.K_TOO_SMALL and result.opinion and "not_finite" not in result.summary:
         lines.append(f"  to compare them: {_with_k(result, result.opinion.k_to_compare())}")
     if opinion is Opinion.UNKNOWN:
-        lines.append(f"  to compare them: {result.again(repeats=max(10, 2 * result.estimates.repeats))}")
+        more = {"repeats": max(10, 2 * result.estimates.repeats)} if known else {"chains": 2 * found["chains"]}
+        lines.append(f"  to compare them: {result.again(**more)}")
     if (exact := found["less_exact"]) is not None:
         lines.append(f"  AIS minus the exact log p(x): {difference(exact['value'], found['mc_stderr'])}")
     return lines

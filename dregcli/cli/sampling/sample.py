@@ -87,7 +87,10 @@ def sample(
         terminal.line(f"{each['kind']}: {each['what']}")
     if content["display"] != {"black": 0.0, "white": 1.0}:
         low, high = content["display"].values()
-        terminal.line(f"black is {low:.3g}, white is {high:.3g}; 99 % of the training values lie between them")
+        between = "99 % of the training values lie between them"
+        if found.look.is_guessed:
+            between = "guessed from their means and standard deviations, as the data set is not on this machine"
+        terminal.line(f"black is {low:.3g}, white is {high:.3g}; {between}")
     table = [
         [each["name"], f"{each['variance']:.3g}", "yes" if each["active"] else "no"] for each in content["latents"]
     ]

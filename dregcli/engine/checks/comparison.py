@@ -31,6 +31,8 @@ _SURE = 3.0
 """A bias is a fault if it is this many times the smallest one that is found; a heavy tail makes smaller ones."""
 
 _FALSE_ALARM = 1e-4
+"""Nominal probability of calling a sound model biased; with heavy tails, a benchmark measures 4 to 10 times it."""
+
 MOST_BATCHES = 3072
 """Batches after which the comparison ends."""
 

@@ -23,7 +23,7 @@ class Moments:
     """Variance and signal-to-noise ratio of a gradient, over the coordinates of some parameters.
 
     Attributes:
-        variance: mean over coordinates of the variance, squared nats per example and unit of parameter.
+        variance: mean over coordinates of the variance, squared nats per squared unit of a parameter.
         snr: see ``signal_to_noise``. For pure noise it is about ``snr_floor``. If nothing varies, it is 0 for a zero
             gradient and infinite for any other gradient.
     """

@@ -152,11 +152,19 @@ class Measurement:
         parts = [each[self._directions] for each in parts]
         return units(parts[0]).to(dtype), units(parts[1] - parts[2]).to(dtype), means.to(dtype)
 
-    def statistics(self) -> list[dict[Name, Statistic]]:
-        """Return the statistics of each reported sequence."""
-        return [self._statistics(i) for i in range(len(self._directions))]
+    def statistics(self, unsure: Sequence[slice] = ()) -> list[dict[Name, Statistic]]:
+        """Return the statistics of each reported sequence.
 
-    def _statistics(self, i: int) -> dict[Name, Statistic]:
+        Args:
+            unsure: coordinates of parameters that perhaps no gradient reaches; those that none does do not count.
+        """
+        width = self._references.shape[-1]
+        idle = sum(each.stop - each.start for each in unsure if self._moments.is_idle(each))
+        share = width / (width - idle) if idle < width else 1.0
+        return [self._statistics(i, share) for i in range(len(self._directions))]
+
+    def _statistics(self, i: int, share: float) -> dict[Name, Statistic]:
+        """Return the statistics of one sequence; ``share`` is that of all coordinates to those that count."""
         sets = [_variance_and_snr(*self._moments.merged(i, groups)) for groups in leave_one_out(GROUPS)]
         variance, snr, power = map(statistic_of_sets, zip(*sets, strict=True))
         cosine, dsnr, floor = (
@@ -169,7 +177,8 @@ class Measurement:
                 for groups in leave_one_out(len(LEARNING))
             ]
         )
-        found = (variance, snr, power, dsnr, floor, cosine, direction, self._squared_bias(i))
+        variance, bias = (each.map(lambda value: share * value) for each in (variance, self._squared_bias(i)))
+        found = (variance, snr, power, dsnr, floor, cosine, direction, bias)
         return dict(zip(NAMES, found, strict=True))
 
     def _squared_bias(self, i: int) -> Statistic:

@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 
 from dregcli.defaults import DETECT, FALSE_ALARM, MAX_BATCHES
 from dregcli.engine.diagnostics.bias_check import BiasCheck, BiasResult, number_faults
-from dregcli.engine.diagnostics.references import Comparison, comparison_of
+from dregcli.engine.diagnostics.references import Comparison, comparison_of, without_reference
 from dregcli.engine.diagnostics.source import Draw, Parts, StackedWeights, differences, pairs_of
 from dregcli.engine.estimators import Coefficients, Estimator
 from dregcli.engine.objectives import Objective
@@ -70,14 +70,18 @@ class OwnModelSource:
         """Return each pair with the reference that the posterior allows; what was built for this is used for a batch.
 
         Raises:
-            SpecError: the posterior has faults, or a pair needs ``rsample``, which it does not have.
+            SpecError: the posterior has faults, a pair needs ``rsample``, which it does not have, or a pair has
+                nothing to be compared with.
         """
         self._built = self._make()
         posterior = self._built[1]
         for pair in pairs:
             require_posterior(posterior, pair)
         has_path = no_path(posterior) is None
-        return [comparison_of(pair, self.k, lambda each: has_path or not each.uses_path) for pair in pairs]
+        found = [comparison_of(pair, self.k, lambda each: has_path or not each.uses_path) for pair in pairs]
+        if alone := without_reference(found):
+            raise SpecError([Fault("estimators", why) for why in alone])
+        return found
 
     def samples(self, pairs: Sequence[Pair]) -> tuple[Samples, Distribution]:
         """Draw one batch's samples, the same for all pairs."""
@@ -214,8 +218,8 @@ def check_bias(
     """Check estimators for bias on your own model, as ``dreg bias-check`` does.
 
     Each estimator is compared on the same samples with the objective's reparam (reparam itself with dreg). If the
-    posterior has no ``rsample``, as that of discrete latents, the reference is vimco (for vimco itself reinforce, and
-    for rws its own update). The model must not change during the check.
+    posterior has no ``rsample``, as that of discrete latents, the reference is vimco, and reinforce for vimco itself;
+    rws then has no other estimator, and is refused. The model must not change during the check.
 
     Args:
         make: function that builds ``log_joint`` and ``posterior``, as ``multi_sample_loss`` takes them, again for

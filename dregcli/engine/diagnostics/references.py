@@ -11,6 +11,7 @@ from dregcli.engine.estimators.reparam import Reparam
 from dregcli.engine.estimators.vimco import Vimco
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
+from dregcli.engine.words import word_of
 from dregcli.names import Promise
 
 Takes = Callable[[Pair], bool]
@@ -51,6 +52,16 @@ def comparison_of(pair: Pair, k: int, takes: Takes = every_pair) -> Comparison:
     """
     others = [each for each in _OF_COMPARISONS if type(each) is not type(pair.estimator)]
     return Comparison(pair, _first(pair.objective, map(pair.estimator.with_its_target, others), k, takes) or pair)
+
+
+def without_reference(comparisons: Iterable[Comparison]) -> list[str]:
+    """Return for each pair that would be compared with itself, in words, that nothing can be found out."""
+    return [
+        f"'{each.pair.word}' has nothing to be compared with: the model takes no other unbiased estimator of "
+        f"'{word_of(each.pair.objective)}' at this K."
+        for each in comparisons
+        if each.pair == each.reference
+    ]
 
 
 def direction_of(objective: Objective, k: int, takes: Takes) -> Pair | None:

@@ -1,7 +1,8 @@
 """Independent replicates of many pairs' gradients on the same noise, for a frozen model or the Gaussian toy."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Protocol
 
 import torch
@@ -29,11 +30,13 @@ class Drawn:
             pairs, and for a learned prior that many for each kind of its gradient in turn; (P, n, D) each.
         bound: the IWAE bound at K, mean over the examples, shape (n,), float64, nats.
         ess: effective sample size, mean over the examples, shape (n,), float64.
+        unsure: coordinates of each network that belong to it only because no trial run reached their parameters.
     """
 
     gradients: dict[Network, Tensor]
     bound: Tensor
     ess: Tensor
+    unsure: dict[Network, list[slice]] = field(default_factory=dict[Network, list[slice]])
 
 
 class Replicates(Protocol):
@@ -175,7 +178,15 @@ class ModelReplicates:
             Network.PRIOR: {name: each for name, each in theta.items() if name in self._of_prior},
         }
         bound, _, ess = step.values.mean(dim=1, keepdim=True)
-        return Drawn({network: _flat(of[network]) for network in self.networks}, bound, ess)
+        unsure = {network: _spans(of[network], self._model.unreached) for network in self.networks}
+        return Drawn({network: _flat(of[network]) for network in self.networks}, bound, ess, unsure)
+
+
+def _spans(gradients: Named, names: Sequence[str]) -> list[slice]:
+    """Return the coordinates of some parameters in the vectors of ``_flat``."""
+    ends = list(accumulate(each[0].numel() for each in gradients.values()))
+    spans = zip(gradients, [0, *ends], ends, strict=False)
+    return [slice(start, end) for name, start, end in spans if name in names]
 
 
 def _flat(gradients: Named) -> Tensor:

@@ -29,7 +29,7 @@ FEWEST_REPLICATES: Final = 2 * GROUPS
 
 @dataclass(frozen=True)
 class Numbers:
-    """Signal and noise of one gradient; means over coordinates, squared nats per unit of parameter.
+    """Signal and noise of one gradient; means over coordinates, squared nats per squared unit.
 
     Attributes:
         variance: variance of the gradient of a step.

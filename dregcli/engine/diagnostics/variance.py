@@ -145,7 +145,10 @@ class VarianceStudy:
         if self._drawn < self._replicates:
             return
         ess, bound = (mean_of_groups(each, self._group, range(GROUPS)) for each in self._numbers)
-        self._found.append(({network: each.statistics() for network, each in self._measured.items()}, ess, bound))
+        measured = {
+            network: each.statistics(self._unsure.get(network, ())) for network, each in self._measured.items()
+        }
+        self._found.append((measured, ess, bound))
         self._begin()
 
     def _next(
@@ -156,6 +159,7 @@ class VarianceStudy:
         count = min(at_once, len(group) - first)
         drawn = self._source.draw(stream, first // at_once, count, pairs, self.k, prior)
         self._require_finite(drawn.gradients, pairs)
+        self._unsure = drawn.unsure
         if stream is Stream.VARIANCE_NOISE:
             self._numbers[:, first : first + count] = torch.stack([drawn.ess, drawn.bound]).cpu()
         here = cast("list[int]", group[first : first + count].tolist())  # pyright: ignore[reportUnknownMemberType]

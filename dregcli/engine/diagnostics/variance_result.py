@@ -54,7 +54,7 @@ class Row:
         promise: whether the expected gradient is that of its target: the objective, or the pair's own target.
         statistics: statistics by name.
 
-            - ``variance``: mean over coordinates, squared nats per unit of parameter.
+            - ``variance``: mean over coordinates, squared nats per squared unit of a parameter.
             - ``snr``: see ``signal_to_noise``; about ``snr_floor`` for pure noise.
             - ``power``: mean over coordinates of (mean / standard deviation)^2, unbiased for Gaussian gradients: the
               value for R replicates of pure noise, 1 / R, is subtracted.
@@ -63,8 +63,8 @@ class Row:
             - ``cosine``: mean cosine to the reference gradient.
             - ``direction``: approximate cosine between u, which is estimated, and the true direction.
             - ``squared_bias``: mean over coordinates of the squared difference between the expected gradient and that
-              of its target, squared nats per unit of parameter. The estimate has no bias of its own, so that it is
-              about 0 for an unbiased pair, and may be below.
+              of its target, squared nats per squared unit of a parameter. The estimate has no bias of its own, so that
+              it is about 0 for an unbiased pair, and may be below.
     """
 
     of: GradientOf

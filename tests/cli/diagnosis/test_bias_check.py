@@ -226,7 +226,7 @@ def test_no_time_at_all_is_inconclusive(capsys) -> None:
     (result,) = outcome.json["results"]
     assert (result["n"], result["looks"], result["t"], result["detectable"]) == (1, 0, None, None)
     text = _check(capsys, "t/v001", "--max-seconds", 1e-9).out
-    assert "inconclusive: no bias found" in text
+    assert "inconclusive: the time ended before the first test. Give more time: --max-seconds" in text
     assert "identical by construction" not in text
 
 
@@ -511,7 +511,7 @@ def test_an_interrupted_training_goes_on(capsys, monkeypatch, store: RunStore) -
                 "seed: must be at least 0 and less than 2^63, got -1.",
                 "false-alarm: must be greater than 0 and at most 0.5, got 2.0.",
                 "detect: must be greater than 0 and at most 1, got 0.0.",
-                "max-batches: must be a whole number, at least 48, got 3.",
+                "max-batches: must be a whole number, at least 48, got 3: the tests of fewer batches",
                 "max-seconds: must be greater than 0, got 0.0.",
                 "device: must be auto, cpu, cuda, cuda:N or mps, got 'tpu'.",
                 "checkpoint: must be last, best or a step, got 'newest'.",

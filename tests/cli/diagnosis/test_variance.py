@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from dregcli.app.diagnosis import new_model, variance_report
+from dregcli.app.diagnosis.variance_request import VarianceRequest
 from dregcli.app.planning.executing import Shape
 from dregcli.cli.diagnosis.variance_result import with_digits
 from dregcli.engine.diagnostics.variance import VarianceStudy
+from dregcli.engine.pairs import resolve_pair
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.support.cli import SMALL, Outcome, run
@@ -178,7 +180,8 @@ MODELS_ALONE = ("dataset", "task", "capture", "examples", "k-chunk", "model", "t
         ),
         (("--toy", "--k", "1", "--estimator", "vimco"), ("k: ", "needs at least 2 samples, got 1")),
         (("--toy", "--reference-k", 8), ("reference-k: must be at least the largest K, 256, got 8",)),
-        (("--toy", "--objective", "miwae:groups=3", "--k", "3,6"), ("reference-k: ",)),
+        (("--toy", "--objective", "miwae:groups=3", "--k", "3,6", "--reference-k", 1024), ("reference-k: ",)),
+        (("--objective", "miwae:groups=3", "--k", "3,6", "--reference-k", 1024), ("reference-k: ",)),
         (
             ("--k", "4,4", "--out", "x", "--replicates", 1),
             ("k: 4 is given twice", "out: only applies with --toy", "replicates:"),
@@ -195,7 +198,16 @@ def test_all_that_cannot_be_is_told_at_once(capsys, arguments, faults) -> None:
     assert "Traceback" not in outcome.err
     for fault in faults:
         assert fault in outcome.err, outcome.err
+    assert "training" not in outcome.err
     assert outcome.err.endswith("every option is shown by: dreg variance --help\n"), outcome.err
+
+
+def test_the_default_reference_has_as_many_samples_as_the_objectives_allow() -> None:
+    """1,026 is the next multiple of 3, and 1,029 of 3 and 7."""
+    request = VarianceRequest(k="3,6")
+    three, seven = (resolve_pair(f"miwae:groups={groups}", "dreg", 21) for groups in (3, 7))
+    assert [request.with_reference(pairs).reference for pairs in ([three], [three, seven])] == [1026, 1029]
+    assert VarianceRequest(k="3", reference_k=1024).with_reference([three]).reference == 1024, "typed"
 
 
 @pytest.mark.usefixtures("trained")

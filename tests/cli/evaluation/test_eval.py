@@ -176,6 +176,44 @@ def test_an_example_that_no_sample_explains_is_told_and_ends_nothing(capsys, mon
     assert run(capsys, "report", linear).code == 0
 
 
+def _chains(monkeypatch, change: Callable[[Tensor], None]) -> None:
+    """After the annealing, the weights of all chains, (M, B), are changed."""
+    real = AnnealedBatch.advance
+
+    def advance(batch: AnnealedBatch) -> None:
+        real(batch)
+        if batch.done:
+            change(batch._log_weights)
+
+    monkeypatch.setattr(AnnealedBatch, "advance", advance)
+
+
+def test_one_chain_with_a_weight_has_no_error_and_none_leaves_the_other_estimates(
+    capsys, monkeypatch, linear
+) -> None:
+    few = ("eval", linear, "--k", 1024, "--n", 2, "--method", "ais", "--steps", 4, "--chains", 3)
+
+    def alone(weights: Tensor) -> None:
+        weights[1:, 0] = -math.inf
+
+    with monkeypatch.context() as patch:
+        _chains(patch, alone)
+        shown = run(capsys, *few)
+        assert "random error is not known: of an example, one chain alone has a weight above 0" in shown.out
+        assert "nan" not in shown.out + shown.err
+        assert result_of(run(capsys, *few, "--json"))["ais"]["mc_stderr"] is None
+    _chains(monkeypatch, lambda weights: weights[:, 1].fill_(-math.inf))
+    shown = run(capsys, *few)
+    assert shown.code == 0, shown.err
+    assert (
+        "warning: l/v001: AIS has no result: log p(x | z) is -inf along every chain (example 1 of test" in shown.err
+    )
+    found = result_of(run(capsys, *few, "--json"))
+    assert "ais" not in found
+    assert found["bound"]["value"] < 0.0
+    assert run(capsys, "report", linear).code == 0
+
+
 def test_what_it_says_to_type_asks_for_what_was_asked(capsys, linear) -> None:
     """All K of a curve, the repeats and the threshold: a K that does not divide 1,000 has an error by repeats."""
     shown = run(capsys, "eval", linear, "--k", "600,1000", "--n", 5, "--active-threshold", 0.5)

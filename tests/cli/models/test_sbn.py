@@ -48,10 +48,19 @@ def test_what_cannot_be_is_refused_before_work(capsys, tmp_path, words: tuple[st
     assert not list(tmp_path.glob("*/v*/checkpoints"))
 
 
-@pytest.mark.parametrize("command", ["bias-check", "variance"])
-def test_a_diagnosis_without_a_run_refuses_a_path_before_it_trains_one(capsys, tmp_path, command: str) -> None:
-    refused = run(capsys, command, "--model", "sbn", "--dataset", "digits", "--k", 4, "--estimator", "dreg")
+@pytest.mark.parametrize(
+    ("command", "estimator", "message"),
+    [
+        ("bias-check", "dreg", "'iwae/dreg' needs the gradient of samples"),
+        ("variance", "dreg", "'iwae/dreg' needs the gradient of samples"),
+        ("bias-check", "rws/reparam", "estimator: 'rws/reparam' has nothing to be compared with"),
+    ],
+)
+def test_a_diagnosis_without_a_run_refuses_what_it_cannot_do_before_it_trains_one(
+    capsys, tmp_path, command: str, estimator: str, message: str
+) -> None:
+    refused = run(capsys, command, "--model", "sbn", "--dataset", "digits", "--k", 4, "--estimator", estimator)
     assert refused.code == 2
-    assert "'iwae/dreg' needs the gradient of samples" in refused.err
+    assert message in refused.err
     assert "training" not in refused.err
     assert not list(tmp_path.glob("*/v*"))

@@ -201,6 +201,9 @@ def test_without_its_data_set_a_run_gives_the_same_samples(capsys, tmp_path, mon
         assert _array(pair[0]).shape == _array(pair[1]).shape
         black, white = (outcome.json["display"][level] for level in ("black", "white"))
         assert black < 2 < 4 < white
+        text = run(capsys, "sample", "t", "--n", 4, *data).out
+        assert "guessed from their means and standard deviations, as the data set is not on this machine" in text
+        assert "99 %" not in text
     too_large = run(capsys, "sample", "t", "--n", 4, "--scale", 9000, *data)
     assert too_large.code == 2
     assert "give a smaller --scale" in too_large.err

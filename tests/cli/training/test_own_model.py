@@ -366,7 +366,7 @@ def test_a_true_option_of_a_resumed_run_may_be_typed_again(capsys, folder) -> No
     assert run(capsys, *words, "--model-option", "deep=false").code == 2
 
 
-def test_an_evaluation_with_other_code_does_not_count_as_the_runs(capsys, folder) -> None:
+def test_what_other_code_gives_does_not_count_as_the_runs(capsys, folder) -> None:
     found = _train(capsys)
     write_model(folder, MODEL.replace('z["z"]', '2 * z["z"]'))
     evaluate = ("eval", found.path, "--k", 2, "--n", 10, "--quiet")
@@ -374,13 +374,28 @@ def test_an_evaluation_with_other_code_does_not_count_as_the_runs(capsys, folder
     report = run(capsys, "report", found.path, "--json")
     assert report.code == 0, report.err
     assert "the evaluation used other code of the model than the training" in report.err + report.out
+    few = (found.path, "--k", "2", "--examples", 2, "--quiet", "--estimator", "dreg", *TINY)
+    assert run(capsys, "bias-check", *few, "--max-batches", 48).code in (0, 1, 5)
+    assert run(capsys, "variance", *few, "--replicates", 20, "--reference-k", 16).code == 0
+    assert run(capsys, "sample", found.path, "--n", 4, "--quiet", *TINY).code == 0
+    report = run(capsys, "report", found.path, "--json")
+    for what in ("evaluation", "bias check", "measurement"):
+        assert f"the {what} used other code of the model than the training" in report.err
+    digests = {
+        each.attrs["settings"]["model_digest"] for kind in ("bias", "variance") for each in found.results(kind)
+    }
+    assert len(digests) == 1, "what is left unfinished with one code is not continued with another"
+    assert digests != {found.spec()["model_digest"]}
+    assert [each.name for each in (found.path / "figures").glob("samples*.png")] == ["samples-other-code.png"]
     given = ("runs", "export", found.path, "--model", "given", "--trust-code")
     assert run(capsys, *given).code == 0
     assert "These weights were not evaluated" in (folder / "given/README.md").read_text()
     assert run(capsys, *evaluate, "--trust-code").code == 0
     assert _train_again_with_other_code(capsys, found) == 0
     report = run(capsys, "report", found.path, "--json")
-    assert report.err.count("used other code") == 1, "the other evaluation is with the code of the first four steps"
+    assert report.err.count("evaluation used other code") == 1, (
+        "the other evaluation is with the code of the first four steps"
+    )
 
 
 def _train_again_with_other_code(capsys, found: Run) -> int:

@@ -5,10 +5,16 @@ import torch
 from torch import nn
 
 from dregcli.engine.checks.comparison import Compared, compare
+from dregcli.engine.diagnostics import bias_check
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.names import Severity, Verdict
 from tests.support import planted_models as planted
 from tests.support.plain_models import SmallModel, TwoLayers, small_data
+
+
+@pytest.fixture(autouse=True)
+def _early_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bias_check, "FIRST_LOOK", 96)
 
 
 def compared(module: nn.Module, *, batches: int) -> Compared:

@@ -6,6 +6,7 @@ to be found are tens of standard errors, or more.
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pytest
@@ -211,10 +212,9 @@ def test_looks_double_and_end() -> None:
     assert look_schedule(12_288) == (384, 768, 1536, 3072, 6144, 12_288)
     assert look_schedule(2000) == (384, 768, 1536, 2000)
     assert look_schedule(384) == (384,)
-    assert look_schedule(100) == (100,)
 
 
-@pytest.mark.parametrize("max_batches", [48, 100, 384, 500])
+@pytest.mark.parametrize("max_batches", [384, 500])
 def test_too_few_batches_are_inconclusive(max_batches: int) -> None:
     (result,) = run([_comparison("iwae/dreg")], max_batches)
     assert (result.verdict, result.n) == (Verdict.INCONCLUSIVE, max_batches)
@@ -222,9 +222,9 @@ def test_too_few_batches_are_inconclusive(max_batches: int) -> None:
     assert result.evidence is not None
 
 
-@pytest.mark.parametrize(("batches", "looks"), [(0, 0), (1, 0), (47, 0), (48, 1), (200, 1)])
+@pytest.mark.parametrize(("batches", "looks"), [(0, 0), (1, 0), (383, 0), (384, 1), (500, 1)])
 def test_it_can_be_ended_early(batches: int, looks: int) -> None:
-    check = _check(_source(384), [_comparison("iwae/dreg")], 12_288)
+    check = _check(_source(500), [_comparison("iwae/dreg")], 12_288)
     for _ in range(batches):
         check.advance()
     with pytest.raises(RuntimeError, match="not finished"):
@@ -236,22 +236,45 @@ def test_it_can_be_ended_early(batches: int, looks: int) -> None:
 
 
 def test_a_large_bias_is_found_in_an_early_end() -> None:
-    check = _check(_source(60), [_comparison("iwae/stl")], 12_288, false_alarm=1e-3)
-    for _ in range(60):
+    check = _check(_source(400), [_comparison("iwae/stl")], 12_288, false_alarm=1e-3)
+    for _ in range(400):
         check.advance()
     check.look(last=True)
     assert check.results()[0].verdict is Verdict.BIASED
 
 
 def test_an_early_end_spends_what_later_looks_were_to_have() -> None:
-    """Of 12,288 batches 60 were seen: the whole level is there for them, shared by the two comparisons alone."""
-    check = _check(_source(60), [_comparison("iwae/stl"), _comparison("iwae/dreg")], 12_288)
-    for _ in range(60):
+    """Of 12,288 batches 400 were seen: the whole level is there for them, shared by the two comparisons alone."""
+    check = _check(_source(400), [_comparison("iwae/stl"), _comparison("iwae/dreg")], 12_288)
+    for _ in range(400):
         check.advance()
     check.look(last=True)
     for result in check.results():
         assert result.p_value == pytest.approx(min(1.0, 2.0 * result.evidence.p), rel=1e-12)
     assert check.results()[0].p_value < 1e-3
+
+
+def _alarms(seeds: Sequence[int]) -> list[int]:
+    """Seeds of which 90 batches, all there was time for, call an unbiased pair with heavy tails biased at .001."""
+    model = Gaussian1d(theta=0.2, mu=0.9, log_sd=-0.35, slope=1.0, noise=1.0)
+    comparison = comparison_of(resolve_pair("elbo", "stl", 1), 1)
+    found = []
+    for seed in seeds:
+        source = GaussianSource(model, k=1, seed=seed, batches=FIRST_LOOK)
+        check = _check(source, [comparison], 12_288, false_alarm=1e-3)
+        for _ in range(90):
+            check.advance()
+        check.look(last=True)
+        found += [seed] if check.results()[0].verdict is Verdict.BIASED else []
+    return found
+
+
+def test_an_early_end_raises_no_false_alarm_by_means_of_single_draws(monkeypatch) -> None:
+    """These are 8 of the first 891 seeds, 9 times the rate. A look at so few, the wrong twin, has them all."""
+    seeds = (61, 205, 207, 429, 579, 733, 734, 890)
+    assert _alarms(seeds) == []
+    monkeypatch.setattr(bias_check_module, "FIRST_LOOK", 48)
+    assert _alarms(seeds) == [*seeds]
 
 
 def test_a_second_look_at_the_same_data_tells_nothing_new() -> None:
@@ -410,6 +433,9 @@ def test_without_a_gradient_there_is_no_relative_size_and_no_verdict_of_unbiased
     assert result.evidence is not None
 
 
+ENDS = (384, 385, 500, 767, 768, 769, 900)
+
+
 def direction_faults(kind: type[BiasCheck], monkeypatch) -> list[int]:
     """Ends at which the gradient's direction is not that of batches that learn, and of most of them."""
     source, comparison = _source(900), _comparison("iwae/dreg")
@@ -422,7 +448,7 @@ def direction_faults(kind: type[BiasCheck], monkeypatch) -> list[int]:
 
     monkeypatch.setattr(bias_check_module, "evidence", spy)
     faults = []
-    for n in (48, 49, 60, 96, 97, 150, 200, 383, 384, 385, 500, 900):
+    for n in ENDS:
         check = _check(source, [comparison], 1000, kind=kind)
         for _ in range(n):
             check.advance()
@@ -454,7 +480,7 @@ class _DirectionFromAll(BiasCheck):
 
 
 def test_a_direction_from_the_tested_batches_is_caught(monkeypatch) -> None:
-    assert direction_faults(_DirectionFromAll, monkeypatch) == [48, 49, 60, 96, 97, 150, 200, 383, 384, 385, 500, 900]
+    assert direction_faults(_DirectionFromAll, monkeypatch) == [*ENDS]
 
 
 # Restarts.

@@ -209,7 +209,7 @@ def checked(kind: PriorGradient, execution: Execution | None = None) -> BiasResu
     model, pixels = structured()
     source = ModelSource(model, pixels, k=K, randomness=Randomness(0), execution=execution, rule=RULES[kind])
     comparison = comparison_of(PAIRS[0], K)
-    check = BiasCheck(source, [comparison], false_alarm=1e-7, detect=0.5, max_batches=192)
+    check = BiasCheck(source, [comparison], false_alarm=1e-7, detect=0.5, max_batches=384)
     while not check.done:
         if check.advance():
             check.look()

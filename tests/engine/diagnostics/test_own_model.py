@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import cache
+from itertools import count
 
 import numpy as np
 import pytest
@@ -66,10 +67,10 @@ def _seeded():
 def test_the_check_is_that_of_the_program() -> None:
     """The same model, pixels and noise, once as ours and once as anybody's."""
     own, words = _own(), ("stl", "dreg", "reparam")
-    results = check_bias(own, own.parameters(), K, "iwae", words, false_alarm=FALSE_ALARM, max_batches=100)
+    results = check_bias(own, own.parameters(), K, "iwae", words, false_alarm=FALSE_ALARM, max_batches=FIRST_LOOK)
     source = ModelSource(own.model, own.pixels, k=K, randomness=Randomness(SEED))
     comparisons = [comparison_of(resolve_pair("iwae", word, K), K) for word in words]
-    check = BiasCheck(source, comparisons, false_alarm=FALSE_ALARM, detect=0.02, max_batches=100)
+    check = BiasCheck(source, comparisons, false_alarm=FALSE_ALARM, detect=0.02, max_batches=FIRST_LOOK)
     while not check.done:
         if check.advance():
             check.look()
@@ -130,6 +131,8 @@ def test_a_posterior_without_a_path_is_checked_against_pairs_without_one(kind: t
     found = check_bias(make, named, K, "iwae", words, false_alarm=FALSE_ALARM, max_batches=FIRST_LOOK)
     assert [each.comparison.reference.estimator.name for each in found] == ["reinforce", "vimco", "vimco"]
     assert [each.verdict is Verdict.BIASED for each in found] == [False, True, False]
+    with pytest.raises(SpecError, match="'rws/reparam' has nothing to be compared with"):
+        check_bias(make, named, K, "rws", "reparam")
 
 
 def _fault(call: Callable[[], list[BiasResult] | list[GradientReport]]) -> list[str]:
@@ -161,8 +164,9 @@ def test_what_is_frozen_can_be_left_out() -> None:
 
 def test_every_wrong_number_is_told_at_once() -> None:
     make = _Gaussian()
-    faults = _fault(lambda: check_bias(make, make.named, K, false_alarm=0.0, detect=2.0, max_batches=47))
+    faults = _fault(lambda: check_bias(make, make.named, K, false_alarm=0.0, detect=2.0, max_batches=383))
     assert [fault.split(":")[0] for fault in faults] == ["false_alarm", "detect", "max_batches"]
+    assert "at least 384, got 383" in faults[-1]
     assert _fault(lambda: gradient_report(make, make.named, K, batches=1)) == ["batches: must be at least 2, got 1."]
     (fault,) = _fault(lambda: check_bias(make, make.named, 1, estimators=["dreg-cv"]))
     assert "needs at least 2 samples" in fault
@@ -265,6 +269,27 @@ def test_a_coordinate_that_never_moves_has_no_ratio() -> None:
     assert report.total.variance == pytest.approx(sum(each.variance for each in moving) / 6)
     assert report.blocks["idle"] == Moments(0.0, 0.0)
     assert report.at_floor == (report.total.snr < 2.5 * report.snr_floor)
+
+
+@pytest.mark.usefixtures("_seeded")
+def test_a_batch_that_does_not_reach_a_parameter_has_a_gradient_of_zero() -> None:
+    """An expert that one batch of four uses: the report is that of a model that multiplies it by 0 in the others."""
+
+    def report(unused: float | None) -> GradientReport:
+        torch.manual_seed(1)
+        gaussian, expert, made = _Gaussian(), torch.tensor(0.9, dtype=torch.float64, requires_grad=True), count()
+
+        def make():
+            log_joint, q = gaussian()
+            share = 1.0 if next(made) % 4 == 0 else unused
+            return (log_joint if share is None else lambda z: log_joint(z) + share * expert * z), q
+
+        return gradient_report(make, {**gaussian.named, "expert": expert}, K, estimators=["dreg"], batches=20)[0]
+
+    missing, zero = report(None), report(0.0)
+    assert missing.blocks == zero.blocks
+    assert missing.total == zero.total
+    assert missing.blocks["expert"].variance > 0.0
 
 
 def test_moments_about_zero_are_caught(monkeypatch) -> None:

@@ -7,7 +7,8 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from dregcli.columns import snr_floor
 from dregcli.engine.diagnostics import measurement, variance
@@ -20,11 +21,14 @@ from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.models.gaussian_toy import POSTERIOR_VARIANCE, log_marginal, toy_problem
 from dregcli.engine.moments import GroupMoments
 from dregcli.engine.pairs import Pair, resolve_pair
+from dregcli.engine.programs.contract import Draw, Given, gaussian, standard_normal
+from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import NotFinite
 from dregcli.names import Network, Promise
 from tests.support.dense import dense_gradients
 from tests.support.exact import small_batch, small_vae
+from tests.support.plain_models import SmallModel, small_data
 
 WORDS = (("iwae", "reparam"), ("iwae", "stl"), ("iwae", "dreg"), ("rws", "dreg"), ("iwae", "vimco-star"))
 PAIRS = [resolve_pair(*words, 4) for words in WORDS]
@@ -301,6 +305,52 @@ def test_interrupted_anywhere_it_ends_with_the_same_numbers() -> None:
     assert study.rows() == _finished().rows()
     assert study.references() == _finished().references()
     assert study.sampled() == _finished().sampled()
+
+
+class _Unsure(SmallModel):
+    """What no trial at the data's mean reaches: ``spare`` never is, ``late`` is by q on real images."""
+
+    def __init__(self) -> None:
+        super().__init__(small_data())
+        self.spare, self.late = nn.Linear(10, 10), nn.Linear(16, 4)
+
+    def posterior(self, x: Tensor, draw: Draw) -> None:
+        super().posterior(x, draw)
+        if (x == x.round()).all():
+            draw("late", gaussian(self.late(x.flatten(1))))
+        else:
+            draw("late", gaussian(x.flatten(1)[:, :4].detach()))
+
+    def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        given("late", standard_normal(2))
+        return super().model(z, given)
+
+
+def test_coordinates_that_nothing_reaches_do_not_count() -> None:
+    """As without them; ``late`` counts in the encoder alone. Else all 110 + 68 would be in both networks."""
+    torch.manual_seed(0)
+    model, pixels, n = ProgramModel(_Unsure(), small_data()), (torch.rand(4, 16) < 0.3).float(), 20
+    assert model.unreached == ["spare.weight", "spare.bias", "late.weight", "late.bias"]
+    pairs, source = PAIRS[:2], ModelReplicates(model, pixels, Randomness(0))
+    study = VarianceStudy(source, pairs, [4], replicates=n, reference_k=4, reference_replicates=2)
+    while not study.done:
+        study.advance()
+    drawn = [source.draw(Stream.VARIANCE_NOISE, i, 1, [*pairs, PAIRS[2]], 4).gradients for i in range(n)]
+    for network, idle in ((Network.ENCODER, 110), (Network.DECODER, 178)):
+        vectors = torch.cat([each[network][0] for each in drawn]).double()
+        row = next(each for each in study.rows() if each.of.network is network)
+        expected = float(vectors.var(dim=0).sum()) / (vectors.shape[1] - idle)
+        assert row["variance"].value == pytest.approx(expected, rel=1e-5)
+    stl = study.rows()[1]
+    assert stl["squared_bias"].value == pytest.approx(_bias_by_hand(drawn, 110), rel=1e-4)
+
+
+def _bias_by_hand(drawn: list[dict[Network, Tensor]], idle: int) -> float:
+    """Of the second sequence against the third, as products of the means of unlike groups of two."""
+    each = torch.stack([gradients[Network.ENCODER][:, 0].double() for gradients in drawn])
+    means = (each[:, 1] - each[:, 2]).unflatten(0, (GROUPS, 2)).mean(dim=1)
+    products = (means @ means.mT).fill_diagonal_(0.0)
+    return float(products.sum()) / (GROUPS * (GROUPS - 1)) / (each.shape[-1] - idle)
 
 
 def test_of_large_moments_only_finished_ks_are_kept(monkeypatch) -> None:

@@ -294,7 +294,7 @@ def test_forms_of_log_joint_that_take_rows() -> None:
 def test_rows_in_the_bias_check() -> None:
     own = shared(2)
     (found,) = check_bias(
-        lambda: (own.log_joint, own.posterior()), {"weight": own.parameters[0]}, k=3, max_batches=256
+        lambda: (own.log_joint, own.posterior()), {"weight": own.parameters[0]}, k=3, max_batches=384
     )
     assert found.pair.word == "iwae/dreg"
 
