@@ -88,6 +88,7 @@ def replay(
         DatasetMissing, DataCorrupt: its data are not on this machine.
         RunNotFound: the run or its parent is not in the store.
     """
+    prepare_process()
     run = find_run(RunStore(runs_dir), reference, listener)
     spec = spec_of(run)
     stored = run.all_metrics()
@@ -99,7 +100,6 @@ def replay(
     resolve_device(spec.device, instead=anew_on_another_device(run))
     data = data_of(spec, data_dir)
     spec, used = code_of_run(run, spec, code, listener)
-    prepare_process()
     trainer, _ = built(Plan(spec, data, code=used), RunStore.of(run))
     found = Replay(run, steps, differing_here(run, spec))
     trainer.warm_up()

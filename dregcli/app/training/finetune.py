@@ -18,6 +18,7 @@ from dregcli.app.planning.words import short_words, spread_pair
 from dregcli.app.training.result import TrainResult
 from dregcli.app.training.train import start
 from dregcli.engine.checksum import tensors_sha256
+from dregcli.engine.device import prepare_process
 from dregcli.engine.words import parse_scheduled, word_of
 from dregcli.errors import Fault, SpecError
 from dregcli.names import PriorGradient
@@ -76,6 +77,7 @@ def finetune(
         DataCorrupt: the pixels differ from the pixels that the parent was trained on.
         Other errors: see ``dregcli.app.training.train.start``.
     """
+    prepare_process()
     run = find_completed_run(RunStore(runs_dir), request.run, listener)
     parent = spec_of(run)
     data_of(parent, data_dir)  # refuse data that changed since the parent, before other options are checked
