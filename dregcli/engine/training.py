@@ -23,6 +23,7 @@ from dregcli.engine.optimisation import Optimisation, Updates
 from dregcli.engine.pairs import Pair
 from dregcli.engine.pixels import Pixels
 from dregcli.engine.prior_rule import RULES
+from dregcli.engine.programs.trial import kept_values
 from dregcli.engine.randomness import Randomness
 from dregcli.engine.step_numbers import LOGGED, Window, diverged, norms
 from dregcli.engine.tracking import Tracker
@@ -222,11 +223,16 @@ class Trainer:
     def warm_up(self) -> str | None:
         """Compute one step's gradients and discard them, so that one-time work does not count in a step's time.
 
-        If steps are recorded, this records the step.
+        If steps are recorded, this records the step. Buffers that the model changes in training mode, such as running
+        statistics, stay as they are: a process that continues a run warms up once more.
 
         Returns:
             The reason if the model's compiled code failed and the model now runs uncompiled; otherwise None.
         """
+        with kept_values(self.model):
+            return self._warm()
+
+    def _warm(self) -> str | None:
         stored, reason = self._batches.stored(self.step), None
         try:
             self._fit()
@@ -359,7 +365,7 @@ class Trainer:
         return found | (self.trained.tracker.row() if self.trained.tracker else {})
 
     def check(self, state: TrainerState) -> None:
-        """Check that a state can be continued from, at the cost of one forward pass.
+        """Check that a state can be continued from, at the cost of one forward pass, which changes no buffer.
 
         A step is refused if its own numbers are not finite. But only the next step shows whether the updated
         parameters work: an update can be finite and still break the model.
@@ -372,7 +378,7 @@ class Trainer:
         """
         indices = self._batches.indices(self.step)
         drawn = self._drawn()
-        with torch.no_grad():
+        with torch.no_grad(), kept_values(self.model):
             log_w = self.model.batch(drawn.pixels, drawn.draws).log_weights(k_chunk=self._execution.k_chunk)
             bound = log_mean_exp(log_w)
         named = {**state.named(), "the bound": bound}
