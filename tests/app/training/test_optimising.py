@@ -129,6 +129,7 @@ def test_intervals_of_evaluations_count_with_patience() -> None:
             },
             ["ema", "grad-clip", "lr-posterior", "lr-schedule", "optimizer", "patience", "warmup-steps"],
         ),
+        ({"optimizer": "rprop", "lr_schedule": "cosine", "warmup_steps": 2}, ["lr-schedule", "warmup-steps"]),
         ({"kl_warmup": 21}, ["kl-warmup"]),
         ({"objective": "vr-iwae:alpha=.9->0@21"}, ["objective"]),
         ({"objective": "vr-iwae:alpha=.9->-1@5"}, ["objective"]),
