@@ -238,12 +238,9 @@ class Trainer:
             self._fit()
             self._gradients(self._drawn(stored))
         except RuntimeError as error:
-            if not self.model.fused or isinstance(error, torch.OutOfMemoryError):
-                raise
-            self.model.unfuse()
+            reason = self.model.run_uncompiled(error)
             self._fit()
             self._gradients(self._drawn(stored))
-            reason = str(error).strip().partition("\n")[0]
         if self._record:
             # While the flag is set, a step changes nothing.
             self._broken.fill_(1.0)

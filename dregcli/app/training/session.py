@@ -62,7 +62,6 @@ class Session:
     ) -> None:
         self._plan = plan
         self._spec = plan.spec
-        self._compiled = plan.spec.compile == "on"
         self._crew = Crew(ranks_here())
         self._evaluations = Evaluations(plan, listener, self._crew)
         self._writer = writer
@@ -137,12 +136,11 @@ class Session:
         """Compile the model before the steps are timed."""
         if self._done:
             return
-        if self._compiled:
+        if self._trainer.model.fused:
             self._listener.note("compiling first; the time of the steps does not include it")
         with self._crew.together(WARM_UP):
             fell_back = self._trainer.warm_up()
         if fell_back is not None:
-            self._compiled = False
             self._listener.warn(not_compiled(fell_back))
 
     def _run_steps(self, stop: StopRequest) -> Iterator[Event]:
@@ -347,7 +345,7 @@ class Session:
 
     def _summary(self, status: RunStatus) -> dict[str, Any]:
         plan, trainer, course, run = self._plan, self._trainer, self._course, self._writer.run
-        return summary(plan, trainer, course, run, status, compiled=self._compiled)
+        return summary(plan, trainer, course, run, status)
 
     @contextmanager
     def _failures_kept(self) -> Generator[None]:

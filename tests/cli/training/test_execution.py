@@ -202,9 +202,10 @@ def test_eval_goes_on_when_compilation_fails(capsys, ready, monkeypatch) -> None
     ready(*MORE, "--likelihood", "gaussian", name="x")
     plain = run(capsys, "eval", "x", "--k", 4, "--json").json["results"][0]["bound"]
 
+    why = ["CppCompileError: cannot execute"]
+
     def breaks(*arguments: object, **options: object) -> object:
-        message = "CppCompileError: cannot execute"
-        raise RuntimeError(message)
+        raise RuntimeError(why[-1])
 
     monkeypatch.setattr(executing, "has_compiler", lambda: True)
     monkeypatch.setattr(base, "FEWEST_COMPILED", 1)
@@ -213,6 +214,9 @@ def test_eval_goes_on_when_compilation_fails(capsys, ready, monkeypatch) -> None
     assert outcome.code == 0, outcome.err
     assert outcome.err.count("torch.compile failed; the work continues without it: CppCompileError") == 1
     assert outcome.json["results"][0]["bound"] == plain
+    why.append("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+    outcome = run(capsys, "eval", "x", "--k", 4, "--compile", "on", "--json")
+    assert (outcome.code, outcome.err.count("torch.compile failed")) == (19, 0), outcome.err
 
 
 def test_eval_out_of_memory_names_the_chunk_to_use(capsys, ready, monkeypatch) -> None:
