@@ -75,7 +75,12 @@ class Session:
 
     def continue_from(self, step: int, state: dict[str, Any]) -> None:
         """Restore the part of a checkpoint's state that does not belong to the trainer."""
-        self._course.continue_from(step, state, self._writer.run.metrics(Split.VALID))
+        run = self._writer.run
+        self._course.continue_from(step, state, run.metrics(Split.VALID), run.checkpoints())
+        before, best = state["best"], self._course.best
+        if before and before[0] not in run.checkpoints():
+            now = "the next validation is the best" if best is None else f"the best is now step {best[0]:,}"
+            self._listener.warn(f"the checkpoint of the best validation, step {before[0]:,}, is gone: {now}.")
         self._saved_step = step
 
     def train(self, opening: str) -> TrainResult:
