@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -176,7 +175,7 @@ class Trainer:
 
     @property
     def records(self) -> bool:
-        """Whether ``warm_up`` records a step, to repeat it."""
+        """Whether ``warm_up`` records a step, to repeat it; afterwards, whether there was memory for that."""
         return self._record is not None
 
     def _drawn(self, stored: Tensor | None = None, randomness: Randomness | None = None) -> DrawnBatch:
@@ -245,8 +244,10 @@ class Trainer:
             # While the flag is set, a step changes nothing.
             self._broken.fill_(1.0)
             take = partial(self._take, repeated=True)
-            with suppress(torch.OutOfMemoryError):  # a recording has arrays of its own, and steps work without it
+            try:
                 self._captured = CapturedStep(take, stored, self._batches.randomness.seed, self._record)
+            except torch.OutOfMemoryError:  # a recording has arrays of its own, and steps work without it
+                self._record = None
             self._broken.zero_()
         return reason
 

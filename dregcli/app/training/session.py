@@ -143,8 +143,11 @@ class Session:
             return
         if self._trainer.model.fused:
             self._listener.note("compiling first; the time of the steps does not include it")
+        records = self._trainer.records
         with self._crew.together(WARM_UP):
             fell_back = self._trainer.warm_up()
+        if records and not self._trainer.records:
+            self._listener.warn("the GPU has no memory to record a step: steps are not recorded and may be slower.")
         if fell_back is not None:
             self._listener.warn(not_compiled(fell_back))
 
