@@ -6,7 +6,10 @@ interrupted). A class of errors has the code 2 (usage) or its own code from 10 u
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
+
+_OF_MEMORY: Final = ("can't allocate memory", "out of memory")
+"""Words in the error messages of torch's CPU allocator and of its GPU allocator."""
 
 
 class DregError(Exception):
@@ -178,3 +181,10 @@ class Terminated(Interrupted):
     """SIGTERM ended the work, or SIGHUP or a scheduler's signal, which ask for the same; see ``Interrupted``."""
 
     exit_code: ClassVar[int] = 143
+
+
+def is_of_memory(error: Exception) -> bool:
+    """Whether memory ran out. Only for a GPU does torch have its own error class."""
+    if isinstance(error, DregError):  # its message may contain a path, and a path may contain any words
+        return False
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _OF_MEMORY)

@@ -6,7 +6,7 @@ import pytest
 
 from dregcli import filesystem
 from dregcli.errors import StoreWriteError
-from dregcli.filesystem import LOCAL
+from dregcli.filesystem import LOCAL, LocalFileSystem
 from tests.support.store_faults import FailingFileSystem, every, temporaries
 
 FAULTS = [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO]
@@ -150,6 +150,28 @@ def test_a_half_removed_folder_does_not_keep_its_name(tmp_path: Path) -> None:
 
     assert every(10, attempt) == 4
     assert not list(tmp_path.iterdir())
+
+
+class Nfs(LocalFileSystem):
+    """A network disk: a removed file that is still open gets another name, which cannot be removed meanwhile."""
+
+    def remove(self, path: Path) -> None:
+        if path.name.startswith(".nfs"):
+            raise OSError(errno.EBUSY, "is open")
+        path.rename(path.with_name(".nfs0001"))
+
+
+def test_a_folder_in_which_a_file_is_still_read_is_removed_later(tmp_path: Path) -> None:
+    folder = tmp_path / "step-00000001"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"x")
+    filesystem.discard(Nfs(), folder)
+    filesystem.sweep(Nfs(), tmp_path)
+    (left,) = temporaries(tmp_path)
+    assert not folder.exists()
+    assert [each.name for each in left.iterdir()] == [".nfs0001"]
+    filesystem.sweep(LOCAL, tmp_path)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_file_in_the_way_of_a_folder(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from dregcli.app.training.events import Done, Event
 from dregcli.app.training.resuming import resume_plan
 from dregcli.app.training.session import Session
 from dregcli.app.training.train import claimed, resumed
-from dregcli.engine.device import using_threads
+from dregcli.engine.device import prepare_process, using_threads
 from dregcli.errors import UsageError
 from dregcli.specs.options import RunOptions
 from dregcli.store.runs import RunStore
@@ -39,8 +39,9 @@ def train(
 
     All faults of the options are reported by this call. The run begins with the first event that is asked for, and
     continues while events are asked for. Closing the generator (``events.close()``) ends the run with a checkpoint,
-    and so does Ctrl-C while the run trains: ``resume`` continues the run bit for bit. Torch is set to flush denormal
-    numbers to zero in this process, for speed.
+    and so does Ctrl-C while the run trains: ``resume`` continues the run bit for bit. This call sets torch to flush
+    denormal numbers to zero in this process, for speed. It cannot do so in threads that torch has started before, for
+    other work of the process: then numbers below 1e-38 of a run on several threads may differ after a resume.
 
     Args:
         options: the options by their names in a config file: ``RunOptions(...)``, or a mapping such as
@@ -61,6 +62,7 @@ def train(
         Interrupted: while it trains, a signal such as Ctrl-C came; a checkpoint was written first.
         DregError: every other error of ``dreg train``.
     """
+    prepare_process()
     given = _given(options)
     store, data = RunStore(runs_folder(folder(runs_dir))), data_folder_if_any(folder(data_dir))
     argv = ["dregcli.train", *(f"{key}={value}" for key, value in given.items())]

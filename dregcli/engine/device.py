@@ -110,6 +110,10 @@ def take_gpu(number: int) -> None:
 def prepare_process() -> None:
     """Prepare this process for long numerical work. Call it in programs, not in libraries: the effect is global.
 
+    Call it before anything is computed with torch. The threads with which torch shares its operations start with the
+    first of these, and only a thread that starts later has the setting of the thread that calls this function. A run
+    repeats bit for bit only if the same threads have it.
+
     Denormals are flushed to zero: otherwise tiny normalised weights would make the weighted matrix products many
     times slower. And glibc is set to keep freed memory: by default it returns every array of several megabytes to the
     system and gets it back page by page, which took a fifth of a training step on two cores. Without glibc this

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -23,6 +22,7 @@ from dregcli.engine.optimisation import Optimisation, Updates
 from dregcli.engine.pairs import Pair
 from dregcli.engine.pixels import Pixels
 from dregcli.engine.prior_rule import RULES
+from dregcli.engine.programs.trial import kept_values
 from dregcli.engine.randomness import Randomness
 from dregcli.engine.step_numbers import LOGGED, Window, diverged, norms
 from dregcli.engine.tracking import Tracker
@@ -177,7 +177,7 @@ class Trainer:
 
     @property
     def records(self) -> bool:
-        """Whether ``warm_up`` records a step, to repeat it."""
+        """Whether ``warm_up`` records a step, to repeat it; afterwards, whether there was memory for that."""
         return self._record is not None
 
     def _drawn(self, stored: Tensor | None = None, randomness: Randomness | None = None) -> DrawnBatch:
@@ -224,28 +224,32 @@ class Trainer:
     def warm_up(self) -> str | None:
         """Compute one step's gradients and discard them, so that one-time work does not count in a step's time.
 
-        If steps are recorded, this records the step.
+        If steps are recorded, this records the step. Buffers that the model changes in training mode, such as running
+        statistics, stay as they are: a process that continues a run warms up once more.
 
         Returns:
             The reason if the model's compiled code failed and the model now runs uncompiled; otherwise None.
         """
+        with kept_values(self.model):
+            return self._warm()
+
+    def _warm(self) -> str | None:
         stored, reason = self._batches.stored(self.step), None
         try:
             self._fit()
             self._gradients(self._drawn(stored))
         except RuntimeError as error:
-            if not self.model.fused or isinstance(error, torch.OutOfMemoryError):
-                raise
-            self.model.unfuse()
+            reason = self.model.run_uncompiled(error)
             self._fit()
             self._gradients(self._drawn(stored))
-            reason = str(error).strip().partition("\n")[0]
         if self._record:
             # While the flag is set, a step changes nothing.
             self._broken.fill_(1.0)
             take = partial(self._take, repeated=True)
-            with suppress(torch.OutOfMemoryError):  # a recording has arrays of its own, and steps work without it
+            try:
                 self._captured = CapturedStep(take, stored, self._batches.randomness.seed, self._record)
+            except torch.OutOfMemoryError:  # a recording has arrays of its own, and steps work without it
+                self._record = None
             self._broken.zero_()
         return reason
 
@@ -361,7 +365,7 @@ class Trainer:
         return found | (self.trained.tracker.row() if self.trained.tracker else {})
 
     def check(self, state: TrainerState) -> None:
-        """Check that a state can be continued from, at the cost of one forward pass.
+        """Check that a state can be continued from, at the cost of one forward pass, which changes no buffer.
 
         A step is refused if its own numbers are not finite. But only the next step shows whether the updated
         parameters work: an update can be finite and still break the model.
@@ -374,7 +378,7 @@ class Trainer:
         """
         indices = self._batches.indices(self.step)
         drawn = self._drawn()
-        with torch.no_grad():
+        with torch.no_grad(), kept_values(self.model):
             log_w = self.model.batch(drawn.pixels, drawn.draws).log_weights(k_chunk=self._execution.k_chunk)
             bound = log_mean_exp(log_w)
         named = {**state.named(), "the bound": bound}

@@ -25,6 +25,9 @@ of dead writers."""
 _NO_SECOND_NAMES: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of file systems in which a file has one name."""
 
+_STILL_READ: Final = (errno.ENOTEMPTY, errno.EBUSY)
+"""Errors of a network disk that keeps a removed file, under another name, for a process that still reads it."""
+
 
 def is_temporary(name: str) -> bool:
     """Whether a name is a temporary name of this module, which must never be read as content."""
@@ -235,13 +238,15 @@ def move(fs: FileSystem, source: Path, target: Path) -> None:
 def discard(fs: FileSystem, path: Path) -> None:
     """Remove a file or folder. It is renamed first, so that a half-removed folder never looks like a real one.
 
+    What another process still reads may stay under its temporary name, until it is removed as a leftover.
+
     Raises:
         StoreWriteError: the disk refuses.
     """
     temporary = _temporary(path)
     with write_errors(path):
         fs.rename(path, temporary)
-        _remove_tree(fs, temporary)
+        _remove_leftover(fs, temporary)
 
 
 def sweep(fs: FileSystem, folder: Path) -> None:
@@ -254,7 +259,7 @@ def sweep(fs: FileSystem, folder: Path) -> None:
         with write_errors(folder):
             for path in list(folder.iterdir()):
                 if is_temporary(path.name):
-                    _remove_tree(fs, path)
+                    _remove_leftover(fs, path)
 
 
 def _temporary(path: Path, digits: int = 8) -> Path:
@@ -331,6 +336,14 @@ def _removed_on_failure(fs: FileSystem, temporary: Path) -> Generator[None, None
         with contextlib.suppress(OSError):
             _remove_tree(fs, temporary)
         raise
+
+
+def _remove_leftover(fs: FileSystem, temporary: Path) -> None:
+    try:
+        _remove_tree(fs, temporary)
+    except OSError as error:
+        if error.errno not in _STILL_READ:
+            raise
 
 
 def _remove_tree(fs: FileSystem, path: Path) -> None:

@@ -5,19 +5,13 @@ from contextlib import contextmanager
 
 from dregcli.commands import command
 from dregcli.defaults import NOISE_BLOCK
-from dregcli.errors import DeviceUnavailable, DregError
+from dregcli.errors import DeviceUnavailable, is_of_memory
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 
-_WORDS = ("can't allocate memory", "out of memory")
-"""Words in the error messages of torch's CPU allocator and of its GPU allocator."""
-
-TRAINING = "--k, --batch-size or --hidden"
-"""Other options that reduce the memory of a training run."""
-
 
 def out_of_memory(
-    error: Exception, spec: RunSpec, run: Run | None = None, *, smaller: str = TRAINING
+    error: Exception, spec: RunSpec, run: Run | None = None, *, smaller: str | None = None
 ) -> DeviceUnavailable | None:
     """Return the error in the user's words if torch ran out of memory, else None.
 
@@ -25,7 +19,7 @@ def out_of_memory(
         error: the error that was raised.
         spec: the spec of the computation.
         run: the run that the user can resume; None if there is none yet.
-        smaller: options that make the work smaller, beside ``--k-chunk``.
+        smaller: options that make the work smaller, beside ``--k-chunk``; those of a training if it is not given.
     """
     if not is_of_memory(error):
         return None
@@ -34,7 +28,7 @@ def out_of_memory(
         f"Out of memory on {spec.device} with k={spec.k}{at_once}, batch size {spec.batch_size}"
         f"{'' if spec.hidden is None else f', hidden {spec.hidden}'}."
     )
-    chunk = _smaller_chunk(spec)
+    chunk, smaller = _smaller_chunk(spec), smaller or _of_training(spec)
     if run is None:
         first = f"use --k-chunk {chunk}, or" if chunk else "use"
         return DeviceUnavailable(what, hint=f"{first} a smaller {smaller}")
@@ -45,15 +39,8 @@ def out_of_memory(
     return DeviceUnavailable(what, where=f"{run.path}: the run and its checkpoints are kept", hint=hint)
 
 
-def is_of_memory(error: Exception) -> bool:
-    """Whether memory ran out. Only for a GPU does torch have its own error class."""
-    if isinstance(error, DregError):  # its message may contain a path, and a path may contain any words
-        return False
-    return isinstance(error, MemoryError) or any(words in str(error) for words in _WORDS)
-
-
 @contextmanager
-def memory_explained(spec: RunSpec, *, smaller: str = TRAINING) -> Generator[None]:
+def memory_explained(spec: RunSpec, *, smaller: str | None = None) -> Generator[None]:
     """Raise ``DeviceUnavailable`` if memory runs out; see ``out_of_memory``."""
     try:
         yield
@@ -61,6 +48,13 @@ def memory_explained(spec: RunSpec, *, smaller: str = TRAINING) -> Generator[Non
         if explained := out_of_memory(error, spec, smaller=smaller):
             raise explained from error
         raise
+
+
+def _of_training(spec: RunSpec) -> str:
+    """Return the options that make a training smaller. Only networks have hidden layers; q keeps its parent's."""
+    if spec.hidden is None or spec.parent is not None:
+        return "--k or --batch-size"
+    return "--k, --batch-size or --hidden"
 
 
 def _smaller_chunk(spec: RunSpec) -> int | None:

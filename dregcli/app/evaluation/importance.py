@@ -153,9 +153,6 @@ def _estimated(
     try:
         return estimate(batch, how.ks, repeats=how.repeats, k_chunk=how.k_chunk, keep=keep)
     except RuntimeError as error:
-        if not model.fused:
-            raise
         # Compilation happens at the first batch, and can fail because of the system's compiler.
-        model.unfuse()
-        listener.warn(not_compiled(str(error)))
+        listener.warn(not_compiled(model.run_uncompiled(error)))
         return estimate(batch, how.ks, repeats=how.repeats, k_chunk=how.k_chunk, keep=keep)

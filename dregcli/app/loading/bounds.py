@@ -179,11 +179,8 @@ def bounds_of_batches(
     try:
         return evaluated()
     except RuntimeError as error:
-        if not model.fused:
-            raise
         # Compilation happens at the first batch, and can fail because of the system's compiler.
-        model.unfuse()
-        warn(not_compiled(str(error)))
+        warn(not_compiled(model.run_uncompiled(error)))
         return evaluated()
     finally:
         # Only a user's model can have modules, such as dropout, that know the difference.
@@ -229,4 +226,4 @@ def _collected(evaluated: Iterable[BatchBounds], data: RunData, after_batch: Cal
 
 def not_compiled(why: str) -> str:
     """Return the warning for a failed compilation; the work continues without it."""
-    return f"torch.compile failed; the work continues without it: {why.strip().partition(chr(10))[0]}"
+    return f"torch.compile failed; the work continues without it: {why}"

@@ -1,6 +1,7 @@
 """Load a checkpoint into the engine objects that the run's spec describes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from dregcli.engine.learning import learned_pair
 from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.engine.training import Trainer
-from dregcli.errors import RunNotFound, StoreFormatError
+from dregcli.errors import CheckpointCorrupt, RunNotFound, StoreFormatError
 from dregcli.specs.run import spelt_out
 from dregcli.store import layout
 from dregcli.store.checkpoints import Checkpoint, Which
@@ -97,14 +98,26 @@ def load_checkpoint(run: Run, which: Which, listener: Listener) -> Checkpoint:
         hint = f"continue its training: {command('train', '--resume', run.path)}"
         raise RunNotFound(what, where=str(run.path), hint=hint)
     if which == "last" and isinstance(final := run.info().summary.get("final_step"), int):
-        listener.note(f"{run.label} was trained with --patience: its best checkpoint is used, step {final:,}")
-        which = final
-    checkpoint = run.load_checkpoint(which)
+        checkpoint = _final(run, final)
+        if checkpoint.step == final:
+            listener.note(f"{run.label} was trained with --patience: its best checkpoint is used, step {final:,}")
+    else:
+        checkpoint = run.load_checkpoint(which)
     if (ema := spelt_out(run.spec())["ema"]) is not None:
         listener.note(f"{run.label}: the weights are the moving average of those in training (--ema {ema:g})")
     for fault in checkpoint.skipped:
         listener.warn(f"checkpoint skipped: {fault}")
     return checkpoint
+
+
+def _final(run: Run, step: int) -> Checkpoint:
+    """Load the checkpoint of a run's final bounds, or the newest one that is not damaged."""
+    try:
+        return run.load_checkpoint(step)
+    except (CheckpointCorrupt, RunNotFound) as error:
+        newest = run.load_checkpoint("last")
+        skipped = (f"{layout.step_name(step)}: {error.what}", *newest.skipped)
+        return replace(newest, skipped=tuple(dict.fromkeys(skipped)))
 
 
 def trained_pair(run: Run, checkpoint: Checkpoint) -> Pair:

@@ -21,11 +21,10 @@ from typing import Any, Final, TypeGuard
 import torch
 from torch import nn
 
-from dregcli.app.common.out_of_memory import is_of_memory
 from dregcli.app.models.code import Code, CodeKind
 from dregcli.app.models.failures import failure
 from dregcli.engine.programs.contract import LatentModel
-from dregcli.errors import DregError, Fault, SpecError
+from dregcli.errors import DregError, Fault, SpecError, is_of_memory
 from dregcli.names import nearest
 
 _PROGRAMS: Final = ("posterior", "model")

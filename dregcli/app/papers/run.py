@@ -11,6 +11,7 @@ from dregcli.app.papers.scaling import in_a_sentence
 from dregcli.app.papers.showing import NO_NUMBERS
 from dregcli.app.reporting.figures import WrittenFigure, write_figures
 from dregcli.app.studies.preview import Preview
+from dregcli.engine.device import prepare_process
 from dregcli.filesystem import LOCAL, check_can_write
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures.paper import paper_figure
@@ -106,6 +107,7 @@ def run_paper(asked: Asked, listener: ListenerOfMany) -> PaperResult:
         StoreWriteError: the folder for the results cannot be written.
         DregError: see ``dregcli.app.studies.launch.launch`` and ``dregcli.app.diagnosis.variance.measure_variance``.
     """
+    prepare_process()
     kind = kind_of(asked.paper)
     check_can_write(LOCAL, asked.out, hint="name a folder that you can write to: --out DIR")
     _note_changes(asked, listener)

@@ -32,7 +32,8 @@ def optimisation_faults(
     """
     faults: list[Fault] = []
     try:
-        parse_optimizer(options.optimizer)
+        if not parse_optimizer(options.optimizer).follows_rate:
+            faults += _unread_rates(options)
     except SpecError as error:
         faults += error.faults
     try:
@@ -56,6 +57,16 @@ def optimisation_faults(
         message = "needs validations during training: give --eval-every, such as --eval-every 100."
         faults.append(Fault("patience", message))
     return faults
+
+
+def _unread_rates(options: RunOptions) -> list[Fault]:
+    """Return the faults of a learning rate that changes, for an optimizer that reads it in its first step alone."""
+    why = f"has no effect with '{options.optimizer}', which reads the learning rate in its first step alone"
+    found: list[Fault] = []
+    for field in ("lr_schedule", "warmup_steps"):
+        if (asked := getattr(options, field)) != (usual := RunOptions.model_fields[field].default):
+            found.append(Fault(flag(field), f"{why}: use {usual}, or another --optimizer; got {asked}."))
+    return found
 
 
 def _steps_of_schedule(word: str) -> int:

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from dregcli.app.common.out_of_memory import is_of_memory
 from dregcli.app.common.ranks import device_faults, sharing_faults
 from dregcli.app.models.code import Code
 from dregcli.app.models.make import make_model
@@ -25,7 +24,7 @@ from dregcli.engine.prior_rule import FIXED_PRIOR, RULES
 from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.words import parse_estimator, parse_scheduled
-from dregcli.errors import DeviceUnavailable, Fault, SpecError
+from dregcli.errors import DeviceUnavailable, Fault, SpecError, is_of_memory
 from dregcli.names import Binarisation, DataKind, LikelihoodName, PriorGradient, SampleNoise, Shard, Split, Task
 from dregcli.specs.execution import AUTO
 from dregcli.specs.models import OF_MODELS, is_network, short_name

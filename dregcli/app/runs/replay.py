@@ -17,6 +17,8 @@ from dregcli.app.runs.rerun import differing_here
 from dregcli.app.training.resuming import anew_on_another_device
 from dregcli.app.training.train import built
 from dregcli.engine.device import prepare_process, resolve_device, settled_process, using_threads
+from dregcli.engine.training import Trainer
+from dregcli.engine.training_state import TrainerState
 from dregcli.errors import UsageError
 from dregcli.names import Split
 from dregcli.store.hdf5 import Array
@@ -88,6 +90,7 @@ def replay(
         DatasetMissing, DataCorrupt: its data are not on this machine.
         RunNotFound: the run or its parent is not in the store.
     """
+    prepare_process()
     run = find_run(RunStore(runs_dir), reference, listener)
     spec = spec_of(run)
     stored = run.all_metrics()
@@ -99,21 +102,20 @@ def replay(
     resolve_device(spec.device, instead=anew_on_another_device(run))
     data = data_of(spec, data_dir)
     spec, used = code_of_run(run, spec, code, listener)
-    prepare_process()
     trainer, _ = built(Plan(spec, data, code=used), RunStore.of(run))
     last = int(max(columns["step"][-1] for columns in stored.values() if len(columns["step"])))
     found = Replay(run, min(steps, last), differing_here(run, spec))
     trainer.warm_up()
     chunk = Shape.of_run(spec, data.dataset, trainer.model).evaluation_chunk(spec.bound_k)
     listener.begin("replay", found.steps, "steps")
+    ended: TrainerState | None = None
     with settled_process(), using_threads(spec.threads):
         while trainer.step < found.steps:
             trainer.advance()
             step = trainer.step
             # The window of a row begins after the row before it, so that every row of the run must be computed.
             if _row(stored, Split.TRAIN, step) is not None:
-                trainer.collect()
-                _compare(found, stored, Split.TRAIN, step, trainer.row())
+                ended = _compare_window(found, stored, trainer, ended, log_every=spec.log_every)
                 listener.update(step)
             if _row(stored, Split.VALID, step) is not None:
                 trainer.collect()
@@ -127,9 +129,52 @@ def replay(
                         listener=listener,
                         k_chunk=chunk,
                     )
-                _compare(found, stored, Split.VALID, step, bounds.row())
+                _keep(found, Split.VALID, _differing(stored, Split.VALID, step, bounds.row()))
     listener.end()
     return found
+
+
+def _compare_window(
+    found: Replay,
+    stored: dict[str, dict[str, Array]],
+    trainer: Trainer,
+    ended: TrainerState | None,
+    *,
+    log_every: int,
+) -> TrainerState | None:
+    """Compare the row of training at the trainer's step.
+
+    A run that ends earlier than planned gets a row there, but its checkpoint keeps the window: if it is prolonged
+    later, its next row is that of a run that never ended. So if a row differs, and the one before it may be such a
+    row, the steps from there are taken again, in that row's window.
+
+    Args:
+        found: gets the differences.
+        stored: the run's metrics.
+        trainer: the trainer, after the row's last step.
+        ended: its state before the row before this one, if the run may have ended there.
+        log_every: steps between rows.
+
+    Returns:
+        The state before this row, if the run may have ended here.
+    """
+
+    def compared() -> tuple[TrainerState | None, list[RowDifference]]:
+        trainer.collect()
+        before = trainer.state() if step % log_every else None
+        return before, _differing(stored, Split.TRAIN, step, trainer.row())
+
+    step = trainer.step
+    before, differences = compared()
+    if differences and ended is not None:
+        trainer.load(ended.step, ended.model, ended.optimizer, ended.window)
+        while trainer.step < step:
+            trainer.advance()
+        other, differing = compared()
+        if not differing:
+            before, differences = other, []
+    _keep(found, Split.TRAIN, differences)
+    return before
 
 
 def _row(stored: dict[str, dict[str, Array]], split: str, step: int) -> int | None:
@@ -140,14 +185,20 @@ def _row(stored: dict[str, dict[str, Array]], split: str, step: int) -> int | No
     return int(places[0]) if len(places) else None
 
 
-def _compare(
-    found: Replay, stored: dict[str, dict[str, Array]], split: str, step: int, values: dict[str, float]
-) -> None:
-    row = _row(stored, split, step)
+def _keep(found: Replay, split: str, differences: list[RowDifference]) -> None:
     found.rows[split] = found.rows.get(split, 0) + 1
+    found.differences.extend(differences)
+
+
+def _differing(
+    stored: dict[str, dict[str, Array]], split: str, step: int, values: dict[str, float]
+) -> list[RowDifference]:
+    """Return the differences between a row of the run and the values of the replay."""
+    row, found = _row(stored, split, step), list[RowDifference]()
     for column, kept in stored[split].items():
         if column in ("step", *_TIMES):
             continue
         before, now = float(kept[row]), float(values.get(column, math.nan))
         if before != now and not (math.isnan(before) and math.isnan(now)):
-            found.differences.append(RowDifference(split, step, column, before, now))
+            found.append(RowDifference(split, step, column, before, now))
+    return found

@@ -15,7 +15,7 @@ from dregcli.app.training.result import TrainResult
 from dregcli.app.training.resuming import anew_on_another_device
 from dregcli.app.training.train import environment_now, start
 from dregcli.describe import flat
-from dregcli.engine.device import resolve_device
+from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.errors import SpecError
 from dregcli.names import Capture
 from dregcli.specs.execution import ROUNDING_ONLY
@@ -67,6 +67,7 @@ def rerun(
         DatasetMissing, DataCorrupt: the run's data are not on this machine.
         Other errors: see ``dregcli.app.training.train.start``.
     """
+    prepare_process()
     run = find_run(RunStore(runs_dir), reference, listener)
     spec = spec_of(run)
     asked = {"capture": spec.capture if capture is None else capture}

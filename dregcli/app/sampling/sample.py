@@ -131,6 +131,7 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
         StoreWriteError: a picture cannot be written into the run.
         NotFinite: the model's images are not finite; no picture is kept.
     """
+    prepare_process()
     run = find_completed_run(RunStore(runs_dir), asked.run, listener)
     run.check_can_keep("figures")
     spec = spec_of(run)
@@ -146,7 +147,6 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
     data = _data(spec, asked, data_dir, found)
     spec, code = code_of_run(run, spec, asked.code, listener)
     checkpoint = load_checkpoint(run, which, listener)
-    prepare_process()
     spec = spec.model_copy(update={"device": resolve_device(asked.device)})
     if isinstance(data, RunData):
         data = RunData(data.dataset, spec)

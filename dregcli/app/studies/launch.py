@@ -21,7 +21,7 @@ from dregcli.app.studies.study import run_study
 from dregcli.app.training.resuming import resume_plan
 from dregcli.app.training.train import TrainResult, resume, start
 from dregcli.commands import command
-from dregcli.engine.device import planning_for, threads, using_threads
+from dregcli.engine.device import planning_for, prepare_process, threads, using_threads
 from dregcli.errors import Fault, SpecError, UsageError
 from dregcli.names import Place
 from dregcli.specs.axes import grid_of
@@ -57,6 +57,7 @@ def launch(
         Other errors: see ``dregcli.app.training.train.start`` and ``resume``, and
             ``dregcli.app.studies.study.run_study``.
     """
+    prepare_process()
     store = RunStore(runs_dir)
     if request.resume is not None:
         return _resume(request, request.resume, store=store, data_dir=data_dir, argv=argv, listener=listener)

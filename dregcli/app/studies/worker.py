@@ -23,6 +23,7 @@ from dregcli.app.training import train
 from dregcli.app.training.result import TrainResult
 from dregcli.app.training.resuming import resume_plan
 from dregcli.commands import remember_data_dir, remember_runs_dir
+from dregcli.engine.device import prepare_process
 from dregcli.errors import (
     CheckpointCorrupt,
     DeviceUnavailable,
@@ -133,6 +134,7 @@ def carry_out(order: Order, listener: Listener) -> Outcome:
         Interrupted: a signal came; a checkpoint was written first.
         DregError: an error that concerns more than this run, such as a full disk.
     """
+    prepare_process()
     runs_dir, data_dir = order.typed
     remember_runs_dir(runs_dir)
     remember_data_dir(data_dir)

@@ -18,6 +18,8 @@ from dregcli.app.planning.words import short_words, spread_pair
 from dregcli.app.training.result import TrainResult
 from dregcli.app.training.train import start
 from dregcli.engine.checksum import tensors_sha256
+from dregcli.engine.device import prepare_process
+from dregcli.engine.optimisation import parse_schedule
 from dregcli.engine.words import parse_scheduled, word_of
 from dregcli.errors import Fault, SpecError
 from dregcli.names import PriorGradient
@@ -76,6 +78,7 @@ def finetune(
         DataCorrupt: the pixels differ from the pixels that the parent was trained on.
         Other errors: see ``dregcli.app.training.train.start``.
     """
+    prepare_process()
     run = find_completed_run(RunStore(runs_dir), request.run, listener)
     parent = spec_of(run)
     data_of(parent, data_dir)  # refuse data that changed since the parent, before other options are checked
@@ -119,12 +122,14 @@ def _resolved(
 def _inherited(parent: RunSpec) -> dict[str, Any]:
     """Return the options that a run without further ones has from its parent."""
     # Not inherited: tracked estimators, which belong to the objective, which may change; the interval of evaluations,
-    # the patience, which counts them, and the warm-ups, which belong to the number of steps; and a learning rate and
-    # a prior's gradient of theta, which stands still: the rate of q is the only one.
+    # the patience, which counts them, the warm-ups, and a schedule with stages, which belong to the number of steps;
+    # and a learning rate and a prior's gradient of theta, which stands still: the rate of q is the only one.
     others = {"spec_version", "parent", "data_checksum", "track_estimators", "eval_every"}
     others |= {"patience", "warmup_steps", "kl_warmup", "lr_posterior", "prior_gradient"}
     inherited = parent.model_dump(exclude={*others, *RUN_ONLY, *ROUNDING_ONLY})
     inherited["prior_gradient"] = PriorGradient.SCORE
+    if parse_schedule(parent.lr_schedule).passes is not None:
+        del inherited["lr_schedule"]
     inherited["lr"] = parent.lr_posterior or parent.lr
     # A schedule of the objective belongs to the parent's steps, as its warm-ups do: its end is what q is trained for.
     inherited["objective"] = word_of(parse_scheduled(parent.objective).at(parent.steps))

@@ -62,7 +62,6 @@ class Session:
     ) -> None:
         self._plan = plan
         self._spec = plan.spec
-        self._compiled = plan.spec.compile == "on"
         self._crew = Crew(ranks_here())
         self._evaluations = Evaluations(plan, listener, self._crew)
         self._writer = writer
@@ -76,7 +75,12 @@ class Session:
 
     def continue_from(self, step: int, state: dict[str, Any]) -> None:
         """Restore the part of a checkpoint's state that does not belong to the trainer."""
-        self._course.continue_from(step, state, self._writer.run.metrics(Split.VALID))
+        run = self._writer.run
+        self._course.continue_from(step, state, run.metrics(Split.VALID), run.checkpoints())
+        before, best = state["best"], self._course.best
+        if before and before[0] not in run.checkpoints():
+            now = "the next validation is the best" if best is None else f"the best is now step {best[0]:,}"
+            self._listener.warn(f"the checkpoint of the best validation, step {before[0]:,}, is gone: {now}.")
         self._saved_step = step
 
     def train(self, opening: str) -> TrainResult:
@@ -137,12 +141,14 @@ class Session:
         """Compile the model before the steps are timed."""
         if self._done:
             return
-        if self._compiled:
+        if self._trainer.model.fused:
             self._listener.note("compiling first; the time of the steps does not include it")
+        records = self._trainer.records
         with self._crew.together(WARM_UP):
             fell_back = self._trainer.warm_up()
+        if records and not self._trainer.records:
+            self._listener.warn("the GPU has no memory to record a step: steps are not recorded and may be slower.")
         if fell_back is not None:
-            self._compiled = False
             self._listener.warn(not_compiled(fell_back))
 
     def _run_steps(self, stop: StopRequest) -> Iterator[Event]:
@@ -347,7 +353,7 @@ class Session:
 
     def _summary(self, status: RunStatus) -> dict[str, Any]:
         plan, trainer, course, run = self._plan, self._trainer, self._course, self._writer.run
-        return summary(plan, trainer, course, run, status, compiled=self._compiled)
+        return summary(plan, trainer, course, run, status)
 
     @contextmanager
     def _failures_kept(self) -> Generator[None]:

@@ -13,9 +13,7 @@ from dregcli.names import RunStatus
 from dregcli.store.run import Run
 
 
-def summary(
-    plan: Plan, trainer: Trainer, course: Course, run: Run, status: RunStatus, *, compiled: bool
-) -> dict[str, Any]:
+def summary(plan: Plan, trainer: Trainer, course: Course, run: Run, status: RunStatus) -> dict[str, Any]:
     """Return the summary of a run that ends now.
 
     Args:
@@ -24,7 +22,6 @@ def summary(
         course: how the run went.
         run: the run in the store.
         status: how it ends.
-        compiled: whether the model ran compiled.
     """
     learned, fitted = trainer.trained.learned.values(), trainer.trained.fitted.values
     spec, seconds = plan.spec, course.all_seconds
@@ -43,7 +40,7 @@ def summary(
         "screen_inflation": spec.screen_inflation,
         "screen_precision": spec.screen_precision.value if spec.screen_precision else None,
         "k_chunk": spec.k_chunk,
-        "compile": "on" if compiled else "off",
+        "compile": "on" if trainer.model.fused else "off",
         "bound_computed": bound_computed(spec),
         "best": {"step": course.best[0], "valid": course.best[1]} if course.best else None,
         "seconds": seconds,

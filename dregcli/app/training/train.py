@@ -21,7 +21,7 @@ from dregcli.app.training.session import Session
 from dregcli.app.training.soundness import require_sound
 from dregcli.commands import command
 from dregcli.devices import kind_of
-from dregcli.engine.device import gpu, libraries, prepare_process, threads
+from dregcli.engine.device import gpu, libraries, threads
 from dregcli.engine.models.base import Model
 from dregcli.engine.training import Trainer
 from dregcli.errors import RunStateError, StoreCorrupt
@@ -73,7 +73,6 @@ def claimed(
     plan: Plan, *, name: str | None, store: RunStore, argv: list[str], listener: Listener, right: Claim | None = None
 ) -> tuple[Session, str]:
     """Claim a new run like ``claim``; return the session that trains it, and the first line of its log."""
-    prepare_process()
     require_sound(plan, listener)
     trainer, parent = built(plan, store)
     environment = environment_now(plan.spec, argv)
@@ -117,7 +116,6 @@ def resumed(
     run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: Listener, end: bool = False
 ) -> tuple[Session, str]:
     """Take a run over like ``resume``; return the session that trains it, and the next line of its log."""
-    prepare_process()
     since, before_spec = store.unheld(run), run.spec()
     planned = plan.spec.steps
     if spec_of(run).steps > planned:

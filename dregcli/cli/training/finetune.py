@@ -28,6 +28,7 @@ _SHOWN = {
     **{field: "the run's" for field in _FIELDS},
     **dict.fromkeys(("k_chunk", "compile", "threads", "eval_every"), "auto"),
     **{"shard": "samples", "lr": "the run's, of q", "warmup_steps": "0", "kl_warmup": "0", "patience": "none"},
+    **{"lr_schedule": "the run's, but not burda"},
 }
 
 

@@ -20,7 +20,7 @@ from dregcli.engine.prior_rule import FIXED_PRIOR, PriorRule
 from dregcli.engine.rows import PLAIN_ROWS, Rows
 from dregcli.engine.wide import widened
 from dregcli.engine.words import word_of
-from dregcli.errors import Fault, SpecError
+from dregcli.errors import Fault, SpecError, is_of_memory
 
 
 @dataclass(frozen=True)
@@ -258,6 +258,17 @@ class Model(nn.Module, ABC):
 
     def unfuse(self) -> None:
         """Stop using compiled code."""
+
+    def run_uncompiled(self, error: RuntimeError) -> str:
+        """Stop using compiled code after an error that it may have raised; return why, in one line.
+
+        Raises:
+            RuntimeError: the error itself, if nothing is compiled or memory ran out.
+        """
+        if not self.fused or is_of_memory(error):
+            raise error
+        self.unfuse()
+        return str(error).strip().partition("\n")[0]
 
 
 class GaussianModel(Model):

@@ -67,6 +67,11 @@ class OptimizerWord:
         """Whether a step on a GPU reads nothing on the host that changes, so that it can be recorded."""
         return self.name in _FUNCTIONAL
 
+    @property
+    def follows_rate(self) -> bool:
+        """Whether a learning rate that changes during training changes the steps."""
+        return self.name is not OptimizerName.RPROP  # its first step makes step sizes of the rate, which then adapt
+
     def build(self, parameters: Mapping[str, nn.Parameter], lr: float | Tensor, found_inf: Tensor) -> Optimizer:
         """Return the optimizer of a group of parameters.
 

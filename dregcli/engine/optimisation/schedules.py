@@ -114,10 +114,13 @@ class Schedule:
         other = max((n for n in range(1, STAGES + 1) if stage_passes(n) * steps_per_epoch <= steps), default=1)
         message = (
             f"{stages} stages are {passes:,} passes over the data, which are {passes * steps_per_epoch:,} steps, "
-            f"got {steps:,}: give --epochs {passes}, or other stages such as burda:stages={other} "
-            f"--epochs {stage_passes(other)}."
+            f"got {steps:,}: give --steps {passes * steps_per_epoch}"
         )
-        return [Fault("lr-schedule", message)]
+        if other != stages:
+            message += (
+                f", or other stages such as burda:stages={other} --steps {stage_passes(other) * steps_per_epoch}"
+            )
+        return [Fault("lr-schedule", f"{message}.")]
 
 
 def parse_schedule(word: str) -> Schedule:

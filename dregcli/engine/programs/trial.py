@@ -142,8 +142,7 @@ def materialise(module: nn.Module, data: ModelData, *, seed: int) -> None:
 
 def unsized(module: nn.Module) -> list[str]:
     """Return the names of parameters and buffers whose size follows from their layer's first input."""
-    named = (*module.named_parameters(), *module.named_buffers())
-    return [name for name, each in named if is_lazy(each)]
+    return [name for name, each in _named(module) if is_lazy(each)]
 
 
 def _inputs(module: nn.Module, data: ModelData, *, seed: int) -> tuple[Tensor, AddressedNoise]:
@@ -156,15 +155,22 @@ def _inputs(module: nn.Module, data: ModelData, *, seed: int) -> tuple[Tensor, A
 
 @contextmanager
 def kept_values(module: nn.Module) -> Generator[None]:
-    """Restore all parameters and buffers that have a size, as a normalisation sets them from its first input."""
-    tensors = [each for each in (*module.parameters(), *module.buffers()) if not is_lazy(each)]
-    values = [each.detach().clone() for each in tensors]
+    """Restore all parameters and buffers that have a size, as a normalisation sets them from its first input.
+
+    A program may put another tensor in a buffer's place, which then gets the value of before.
+    """
+    values = {name: each.detach().clone() for name, each in _named(module) if not is_lazy(each)}
     try:
         yield
     finally:
         with torch.no_grad():
-            for each, value in zip(tensors, values, strict=True):
-                each.copy_(value)
+            for name, each in _named(module):
+                if name in values:
+                    each.copy_(values[name])
+
+
+def _named(module: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*module.named_parameters(), *module.named_buffers()]
 
 
 def leaves_of(drawn: Latents) -> frozenset[Tensor]:

@@ -1,11 +1,13 @@
 """From what is asked of the gradient executor to a spec without ``auto``; one that is resumed keeps what it has."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dregcli.app.common import ranks
 from dregcli.app.common.out_of_memory import out_of_memory
+from dregcli.app.loading import bounds
 from dregcli.app.loading.build import build_trainer
 from dregcli.app.loading.named import find_run_to_resume
 from dregcli.app.planning import executing, machine
@@ -13,10 +15,11 @@ from dregcli.app.planning.executing import Shape
 from dregcli.app.planning.plan import Plan, resolve_plan, warnings_of
 from dregcli.app.training import train
 from dregcli.app.training.resuming import resume_plan
+from dregcli.engine.models.base import Model
 from dregcli.engine.training import Trainer
 from dregcli.errors import DeviceUnavailable, SpecError, StoreWriteError
 from dregcli.names import Backward, LikelihoodName, Precision, RunStatus, Shard, Task
-from dregcli.specs.options import RunOptions
+from dregcli.specs.options import ParentSpec, RunOptions
 from dregcli.specs.resolve import merge_options
 from dregcli.specs.run import RunSpec, as_json
 from dregcli.store.runs import RunStore
@@ -252,6 +255,13 @@ def test_a_smaller_chunk_is_smaller_and_can_be(k, chunk, smaller) -> None:
     assert error.hint == (f"use --k-chunk {smaller}, or" if smaller else "use") + (
         " a smaller --k, --batch-size or --hidden"
     )
+    for other in (
+        {"hidden": None, "model": "conv"},
+        {"parent": ParentSpec(run="p/v001", checkpoint=1, model_sha256="")},
+    ):
+        error = out_of_memory(MemoryError(), spec.model_copy(update=other))
+        assert error is not None
+        assert error.hint.endswith(" a smaller --k or --batch-size"), other
     assert out_of_memory(RuntimeError("shapes do not match"), spec) is None
 
 
@@ -303,10 +313,22 @@ def test_what_a_resumed_run_refuses(tmp_path, monkeypatch) -> None:
             resume_plan(run, {"steps": steps}, Path("unused"))
 
 
-def test_a_compilation_that_fails_is_told_once_and_the_run_goes_on(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(Trainer, "warm_up", lambda trainer: "CppCompileError: no space left\nmore")
-    recorder = Recorder()
-    result = train.start(_plan(compile="on"), name="x", store=RunStore(tmp_path), argv=["dreg"], listener=recorder)
+@pytest.mark.parametrize("first_at", ["warm-up", "validation"])
+def test_a_compilation_that_fails_is_told_once_and_the_run_goes_on(tmp_path, monkeypatch, first_at) -> None:
+    failed, evaluate = RuntimeError("CppCompileError: no space left\nmore"), bounds.evaluate
+
+    def warm_up(trainer: Trainer) -> str | None:
+        return trainer.model.run_uncompiled(failed) if first_at == "warm-up" else None
+
+    def evaluated(model: Model, *arguments: Any, **options: Any) -> Any:
+        if model.fused:
+            raise failed
+        return evaluate(model, *arguments, **options)
+
+    monkeypatch.setattr(Trainer, "warm_up", warm_up)
+    monkeypatch.setattr(bounds, "evaluate", evaluated)
+    recorder, store = Recorder(), RunStore(tmp_path)
+    result = train.start(_plan(compile="on"), name="x", store=store, argv=["dreg"], listener=recorder)
     (warning,) = recorder.warnings
     assert warning == "torch.compile failed; the work continues without it: CppCompileError: no space left"
     assert result.summary["compile"] == "off", "what was done, not what was wanted"

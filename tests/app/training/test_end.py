@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dregcli.app.planning.plan import resolve_plan
+from dregcli.app.runs.replay import Replay, replay
 from dregcli.app.studies.launch import TrainRequest, launch, print_config
 from dregcli.app.training import train
 from dregcli.app.training.evaluations import Evaluations
@@ -96,6 +97,10 @@ def test_its_group_is_that_of_its_own_steps(tmp_path, monkeypatch) -> None:
     assert group_hash(run.spec()) != group_hash(whole.spec())
 
 
+def _replayed(store: RunStore) -> Replay:
+    return replay("run", 20, runs_dir=store.root, data_dir=NOWHERE, listener=Recorder())
+
+
 def test_it_can_be_prolonged_to_what_was_planned(tmp_path, monkeypatch) -> None:
     whole = _train(RunStore(tmp_path / "whole"))
     store = RunStore(tmp_path / "ended")
@@ -112,6 +117,15 @@ def test_it_can_be_prolonged_to_what_was_planned(tmp_path, monkeypatch) -> None:
         assert [*rows[column][:1], *rows[column][2:]] == expected[column].tolist(), column
     assert run.best() == valid["step"][valid["bound"].argmax()]
     assert run.info().summary["bound"] == whole.info().summary["bound"]
+    again = _replayed(store)
+    assert (again.rows, again.differences) == ({"train": 6, "valid": 5}, [])
+
+    def other(_: RunSpec, trainer: Trainer) -> None:
+        if trainer.step == 7:
+            trainer.model.decoder[0].weight.data *= 1.001
+
+    each_step(monkeypatch, other)
+    assert {each.step for each in _replayed(store).differences if each.split == "train"} == {8, 12, 16, 20}
 
 
 def test_the_best_checkpoint_counts_the_validation_at_the_end(tmp_path, monkeypatch) -> None:

@@ -1,9 +1,12 @@
 """What a run says before its first step, and that it tracks the estimator that trains."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from dregcli.app.loading import build
 from dregcli.app.loading.build import build_trainer
@@ -12,10 +15,12 @@ from dregcli.app.training import opening, train
 from dregcli.app.training.finetune import FinetuneRequest, finetune
 from dregcli.app.training.opening import opening_lines
 from dregcli.app.training.resuming import resume_plan
+from dregcli.engine.captured import MovedRandomness
 from dregcli.engine.training import Trainer
 from dregcli.specs.resolve import merge_options
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
+from tests.engine.test_captured import call_again
 from tests.support.cli import SMALL as TYPED
 from tests.support.cli import run as typed
 from tests.support.listener import Recorder
@@ -108,6 +113,20 @@ def test_a_trainer_knows_whether_it_will_record_steps(monkeypatch, flags, record
     assert not build_trainer(plan.spec, plan.data).records, "on the CPU nothing is recorded"
     monkeypatch.setattr(build, "Trainer", with_recorder)
     assert build_trainer(plan.spec, plan.data).records is records
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_a_recording_for_which_there_is_no_memory_is_told(tmp_path, monkeypatch, has_room) -> None:
+    def record(work: Callable[[], Tensor], randomness: MovedRandomness) -> Any:
+        if has_room:
+            return call_again(work, randomness)
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(build, "Trainer", lambda *args, **kwargs: Trainer(*args, **{**kwargs, "record": record}))
+    listener = Recorder()
+    _train(RunStore(tmp_path), listener)
+    told = "the GPU has no memory to record a step: steps are not recorded and may be slower."
+    assert listener.warnings == ([] if has_room else [told])
 
 
 def test_the_lines_come_before_the_first_step(tmp_path, monkeypatch) -> None:

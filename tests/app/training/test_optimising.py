@@ -72,9 +72,9 @@ def _stopped(store: RunStore, monkeypatch: pytest.MonkeyPatch, step: int, **flag
     return interrupted(store, monkeypatch, step, lambda: _train(store, **flags))
 
 
-def _resumed(run: Run, *, end: bool = False, **flags: Any) -> train.TrainResult:
-    plan = resume_plan(run, flags, NOWHERE)
-    return train.resume(run, plan, store=RunStore.of(run), argv=["dreg"], listener=Recorder(), end=end)
+def _resumed(run: Run, listener: Recorder | None = None, *, end: bool = False, **flags: Any) -> train.TrainResult:
+    plan, listener = resume_plan(run, flags, NOWHERE), listener or Recorder()
+    return train.resume(run, plan, store=RunStore.of(run), argv=["dreg"], listener=listener, end=end)
 
 
 SCHEDULED: dict[str, Any] = {
@@ -129,6 +129,7 @@ def test_intervals_of_evaluations_count_with_patience() -> None:
             },
             ["ema", "grad-clip", "lr-posterior", "lr-schedule", "optimizer", "patience", "warmup-steps"],
         ),
+        ({"optimizer": "rprop", "lr_schedule": "cosine", "warmup_steps": 2}, ["lr-schedule", "warmup-steps"]),
         ({"kl_warmup": 21}, ["kl-warmup"]),
         ({"objective": "vr-iwae:alpha=.9->0@21"}, ["objective"]),
         ({"objective": "vr-iwae:alpha=.9->-1@5"}, ["objective"]),
@@ -194,6 +195,10 @@ def test_commands_use_the_average_and_say_so(tmp_path) -> None:
 # Patience: validations with bounds that a script gives.
 
 
+def _damage(run: Run, step: int) -> None:
+    (run.path / "checkpoints" / f"step-{step:08d}" / "model.safetensors").write_bytes(b"damaged")
+
+
 def _scripted(monkeypatch: pytest.MonkeyPatch, *bounds: float) -> None:
     """Let the validations have these bounds, by step: at 5, 10, 15, ..."""
 
@@ -219,6 +224,9 @@ def test_a_run_stops_after_so_many_validations_without_a_better_one(tmp_path, mo
     assert "stopped at step 20: 2 validations without a better bound (--patience)" in listener.notes
     assert "the final bounds are those of the best checkpoint, step 10 (--patience)" in listener.notes
     assert load_checkpoint(run, "last", listener).step == 10, "the checkpoint that the run ended with"
+    _damage(run, 10)
+    assert load_checkpoint(run, "last", listener).step == 20
+    assert listener.warnings[-1].startswith("checkpoint skipped: step-00000010: ")
     with pytest.raises(RunStateError, match="it stopped early"):
         resume_plan(run, {}, NOWHERE)
 
@@ -290,6 +298,23 @@ def test_a_kill_before_the_mark_of_the_best_leaves_no_other_best(tmp_path, monke
     assert (run.metrics("valid")["step"].tolist(), run.best()) == ([5, 10], 5)
     bury(run)
     assert _resumed(run).summary["best"]["step"] == run.best() == 10
+
+
+@pytest.mark.parametrize(
+    ("every", "last", "now"), [(6, 18, "the next validation is the best"), (5, 15, "the best is now step 15")]
+)
+def test_a_best_checkpoint_that_is_gone_does_not_end_a_run(tmp_path, monkeypatch, every, last, now) -> None:
+    """Step 20 is better than step 10, whose checkpoint is removed; the last whole one calls step 10 the best."""
+    _scripted(monkeypatch, -3.0, -2.0, -2.5, -1.0)
+    flags: dict[str, Any] = {"steps": 30, "patience": 3, "keep_last": 3, "checkpoint_every": every}
+    run = _stopped(RunStore(tmp_path), monkeypatch, 21, **flags)
+    assert (run.checkpoints(), run.best()) == ([last, 20, 21], 20)
+    for step in (20, 21):
+        _damage(run, step)
+    listener = Recorder()
+    summary = _resumed(run, listener, end=True).summary
+    assert (summary["final_step"], summary["best"], run.best()) == (last, {"step": last, "valid": -2.5}, last)
+    assert f"the checkpoint of the best validation, step 10, is gone: {now}." in listener.warnings
 
 
 # Another length.

@@ -2,16 +2,23 @@
 
 import json
 import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from dregcli.app.common.unfinished import key_of
 from dregcli.app.evaluation import importance
 from dregcli.app.planning import executing
 from dregcli.engine.likelihoods import base
+from dregcli.engine.training import Trainer
 from dregcli.store.runs import RunStore
-from tests.support.cli import SMALL, run
+from tests.support.cli import SMALL, run, typed
+from tests.support.forked import CONTEXT
 
 MORE = (*SMALL, "--k", 32)
 HALF = ("--backward", "screened", "--screen-precision", "bfloat16")
@@ -40,6 +47,50 @@ def test_train_keeps_and_tells_how_its_gradients_were_computed(capsys, tmp_path)
     assert "gradient: screened, inflation 0.15; first pass and logged training bound: bfloat16" in shown.out
     dense = run(capsys, "train", *MORE, "--backward", "dense")
     assert "gradient: dense, over all rows" in dense.out
+
+
+def _denormals(numbers: int) -> int:
+    """How many of so many products below the smallest normal number are not flushed to zero."""
+    tiny = torch.full((numbers,), 1e-30) * 1e-10
+    return int(tiny.view(torch.int32).count_nonzero())
+
+
+def _watched(words: list[str], kept: Path) -> None:
+    """Carry out a command in this process, and keep what its threads make of denormals, before it and in training."""
+    from dregcli.cli.main import entry
+
+    torch.set_num_threads(2)
+    found, warm_up = [_denormals(8)], Trainer.warm_up  # so few products are no work for a second thread
+
+    def watching(trainer: Trainer) -> Any:
+        found.append(_denormals(400_000))
+        kept.write_text(json.dumps(found))
+        return warm_up(trainer)
+
+    Trainer.warm_up = watching
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.argv = ["dreg", *words]
+    entry()
+
+
+def test_every_thread_of_a_training_flushes_denormals_however_the_run_begins(tmp_path) -> None:
+    """Otherwise Adam's moments of a resumed run are others, in numbers below 1e-38."""
+    place = ("--runs-dir", tmp_path / "runs", "--quiet")
+    # The trial of such a model, which comes before the run, starts torch's threads.
+    conv = ("--model", "conv", "--k", 4, "--batch-size", 16, "--steps", 2, "--threads", 2, "--final-eval", "none")
+    for words in (
+        ("train", *conv, "--name", "x", *place),
+        ("train", "--resume", "x", "--steps", 3, *place),
+        ("finetune-encoder", "x", "--steps", 2, *place),
+        ("runs", "rerun", "x", *place),
+    ):
+        process: Any = CONTEXT.Process(target=_watched, args=(typed(*words), tmp_path / "found.json"))
+        process.start()
+        process.join()
+        assert process.exitcode == 0, words
+        # The program is imported by then, and importing it changes nothing in a user's own program.
+        assert json.loads((tmp_path / "found.json").read_text()) == [8, 0], words
+        (tmp_path / "found.json").unlink()
 
 
 def test_all_faults_are_told_at_once(capsys) -> None:
@@ -151,9 +202,10 @@ def test_eval_goes_on_when_compilation_fails(capsys, ready, monkeypatch) -> None
     ready(*MORE, "--likelihood", "gaussian", name="x")
     plain = run(capsys, "eval", "x", "--k", 4, "--json").json["results"][0]["bound"]
 
+    why = ["CppCompileError: cannot execute"]
+
     def breaks(*arguments: object, **options: object) -> object:
-        message = "CppCompileError: cannot execute"
-        raise RuntimeError(message)
+        raise RuntimeError(why[-1])
 
     monkeypatch.setattr(executing, "has_compiler", lambda: True)
     monkeypatch.setattr(base, "FEWEST_COMPILED", 1)
@@ -162,6 +214,9 @@ def test_eval_goes_on_when_compilation_fails(capsys, ready, monkeypatch) -> None
     assert outcome.code == 0, outcome.err
     assert outcome.err.count("torch.compile failed; the work continues without it: CppCompileError") == 1
     assert outcome.json["results"][0]["bound"] == plain
+    why.append("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+    outcome = run(capsys, "eval", "x", "--k", 4, "--compile", "on", "--json")
+    assert (outcome.code, outcome.err.count("torch.compile failed")) == (19, 0), outcome.err
 
 
 def test_eval_out_of_memory_names_the_chunk_to_use(capsys, ready, monkeypatch) -> None:

@@ -107,6 +107,7 @@ def test_only_the_encoder_is_trained_and_everything_is_recorded(capsys, store, p
 
 def test_settings_of_the_parents_steps_and_of_theta_are_not_inherited(capsys, store, ready) -> None:
     warm = ("--warmup-steps", 9, "--kl-warmup", 9, "--eval-every", 10, "--patience", 2)
+    warm += ("--lr-schedule", "burda:stages=1", "--steps", 81)
     warm += ("--objective", "vr-iwae:alpha=0.9->0.5@9")
     ready(*SMALL, *warm, "--lr-posterior", 0.004, "--ema", 0.5, name="p")
     for name, options, lr in (("f", (), 0.004), ("g", ("--lr", 0.05), 0.05)):
@@ -116,6 +117,7 @@ def test_settings_of_the_parents_steps_and_of_theta_are_not_inherited(capsys, st
         assert (spec.warmup_steps, spec.kl_warmup, spec.patience) == (0, 0, None)
         assert spec.objective == "vr-iwae:alpha=0.5", "q is trained for the end of the schedule"
         assert (spec.lr, spec.lr_posterior, spec.ema) == (lr, None, 0.5), "the rate of q is the only one"
+        assert spec.lr_schedule == "constant", "stages have a number of passes of their own"
 
 
 def test_before_after_and_gain_are_what_eval_says(capsys, store, parent: Run) -> None:

@@ -61,22 +61,24 @@ def test_every_optimizer_is_in_the_sweep() -> None:
 
 @swept("word", WORDS, named=str)
 def test_an_optimizer_is_torchs_own(word: str) -> None:
-    """To 1e-12: Adam is fused here, and torch's class is not."""
+    """To 1e-12: Adam is fused here, torch's class is not. A rate that changes is refused where it does nothing."""
     kind, options = WORDS[word]
-    found, expected = _parameters(), _parameters()
-    optimizer = parse_optimizer(word).build(found, 0.03, torch.zeros(()))
+    found, expected, steady = _parameters(), _parameters(), _parameters()
+    optimizer, other = (parse_optimizer(word).build(each, 0.03, torch.zeros(())) for each in (found, steady))
     theirs = kind(list(expected.values()), lr=0.03, **options)
     for step in range(7):
         if step == 4:
             optimizer.set_rate(0.007)
             theirs.param_groups[0]["lr"] = 0.007
         optimizer.step(_gradients(step))
+        other.step(_gradients(step))
         for name, gradient in _gradients(step).items():
             expected[name].grad = gradient
         theirs.step()
     for name, each in expected.items():
         torch.testing.assert_close(found[name].detach(), each.detach(), rtol=1e-12, atol=1e-12)
     assert not _same(_all(found), _all(_parameters()))
+    assert _same(_all(found), _all(steady)) is not parse_optimizer(word).follows_rate
 
 
 @swept("word", WORDS, named=str)

@@ -80,6 +80,8 @@ def test_burda_needs_its_own_number_of_steps() -> None:
     assert not schedule.faults(steps=1, steps_per_epoch=None)
     (fault,) = schedule.faults(steps=30, steps_per_epoch=7)
     assert fault.message == (
-        "3 stages are 13 passes over the data, which are 91 steps, got 30: give --epochs 13, or other stages such as "
-        "burda:stages=2 --epochs 4."
+        "3 stages are 13 passes over the data, which are 91 steps, got 30: give --steps 91, or other stages such as "
+        "burda:stages=2 --steps 28."
     )
+    (fault,) = parse_schedule("burda:stages=1").faults(steps=8, steps_per_epoch=7)
+    assert fault.message.endswith("got 8: give --steps 7.")

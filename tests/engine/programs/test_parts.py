@@ -1,5 +1,6 @@
 """What modules have beside plain parameters: shared, tied, frozen and normalised ones, buffers, two roles at once."""
 
+import copy
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -230,6 +231,40 @@ def test_a_trial_and_checks_set_no_parameter() -> None:
     pixels = (torch.rand(6, 16, generator=torch.Generator().manual_seed(0)) < 0.5).float()
     check_module(module, small_data(), pixels)
     assert not any(each.any() for each in (module.shift, module.is_set))
+
+
+class CountsBatches(FromTheFirstInput):
+    """Also has a running statistic, which it puts in the place of the one before."""
+
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.register_buffer("count", torch.zeros(()))
+
+    def posterior(self, x: Tensor, draw: Draw) -> None:
+        if self.training:
+            self.count = self.count + 1
+        super().posterior(x, draw)
+
+
+def test_only_steps_move_running_statistics() -> None:
+    """A process that continues a run warms up once more, and a pass in training mode checks each checkpoint."""
+    pixels = (torch.rand(20, 16, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    module = CountsBatches(small_data())
+    cold, resumed, warm = (
+        small_trainer(model=ProgramModel(each, small_data()), stored=pixels)
+        for each in (copy.deepcopy(module), copy.deepcopy(module), module)
+    )
+    warm.warm_up()
+    assert not any(each.any() for each in (module.count, module.is_set, module.shift))
+    take(warm, 2)
+    warm.check(state := warm.state())
+    assert (module.count.item(), module.is_set.item()) == (2, 1)
+    take(warm, 1)
+    resumed.load(state.step, state.model, state.optimizer, state.window)
+    resumed.warm_up()
+    take(resumed, 1)
+    assert _equal(warm.state().model, resumed.state().model)
+    assert _equal(warm.state().model, take(cold, 3).state().model)
 
 
 class Watched(planted.Recurrent):
