@@ -13,7 +13,6 @@ from dregcli.data.formats.archives import checked_members, open_archive
 from dregcli.data.formats.unpack import GZIP_MAGIC, gunzipped
 from dregcli.data.importing.contract import Scratch, Source, Watch, check_promise, watched
 from dregcli.data.importing.foreign import H5AD, TORCH, foreign, refusal
-from dregcli.data.importing.hdf5 import MAGIC as HDF5_MAGIC
 from dregcli.data.importing.hdf5 import hdf5_arrays
 from dregcli.data.importing.idx import idx_arrays
 from dregcli.data.importing.images import folder_arrays, is_picture, zip_arrays
@@ -21,6 +20,7 @@ from dregcli.data.importing.mat import mat_arrays
 from dregcli.data.importing.npy import npy_arrays, npz_arrays
 from dregcli.data.importing.request import ImportRequest
 from dregcli.data.importing.text import layout_of, text_arrays
+from dregcli.data.owner import HDF5_MAGIC
 from dregcli.errors import DataCorrupt, DregError, UsageError
 
 _FORMATS: Final = ".npy, .npz, .h5, .mat, IDX, .amat or .csv (text of numbers), or a folder or zip of images"

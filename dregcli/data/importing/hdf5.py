@@ -21,7 +21,6 @@ from dregcli.data.owner import HDF5_RAISES
 from dregcli.data.scan import CHUNK_VALUES
 from dregcli.errors import DataCorrupt
 
-MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 _MOST_OBJECTS: Final = 10_000
 _RAISED: Final = (*HDF5_RAISES, MemoryError)
 _NO_ARRAYS: Final = (b"cell", b"char", b"struct", b"function_handle")
