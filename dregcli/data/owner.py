@@ -24,8 +24,8 @@ class Owner(StrEnum):
     DREG = "dreg"
     """The file is marked as a data set of dreg; its values may still be damaged."""
     MAYBE_DREG = "damaged"
-    """The file cannot be read, but it may be a data set of dreg: it has the mark of dreg's files; or it begins as HDF5
-    files do, as far as it goes; or the system refuses to read it."""
+    """The file cannot be read, but it may be a data set of dreg: it has the mark of dreg's files; or it begins as
+    HDF5 files do, as far as it goes; or the system refuses to read it."""
     OTHER = "other"
     """The file has another mark or none, or is not a regular file: dreg did not write it."""
     UNKNOWN = "unknown"
