@@ -114,7 +114,7 @@ def _read(source: Source, head: bytes) -> bool:
     path = source.request.source
     if head.startswith(b"\x93NUMPY"):
         source.format, source.arrays = ".npy", npy_arrays(source)
-    elif head.startswith(b"PK"):
+    elif head.startswith((b"PK\3\4", b"PK\5\6")):
         archive = source.scratch.stack.enter_context(open_archive(source.stream, where=source.where))
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
         is_npz = bool(names) and all(name.endswith(".npy") for name in names)
@@ -139,14 +139,18 @@ def _read(source: Source, head: bytes) -> bool:
         has_matrix = any(each.key == "X" and len(each.shape) == 2 for each in source.arrays)
         if not has_matrix and foreign(path) is H5AD:
             raise refusal(H5AD, source)
-    elif head.startswith(b"MATLAB") or path.suffix.lower() == ".mat":
+    elif head.startswith(b"MATLAB") and head[126:128] in (b"IM", b"MI"):
         source.format, source.arrays = ".mat", mat_arrays(source)
     elif head[:2] == b"\x00\x00" and head[2:3] and head[2] in _IDX_TYPES:
         source.format, source.arrays = "IDX", idx_arrays(source)
-    elif foreign(path, head) or not (layout := layout_of(source)):
-        return False
-    else:
+    # A name says less than numbers: programs write text as .xls, and MATLAB as .mat.
+    elif layout := layout_of(source):
         source.format, source.is_text, source.arrays = "text", True, text_arrays(source, layout)
+    # Version 4 begins with no mark.
+    elif path.suffix.lower() == ".mat":
+        source.format, source.arrays = ".mat", mat_arrays(source)
+    else:
+        return False
     return True
 
 
