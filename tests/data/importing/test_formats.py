@@ -35,6 +35,10 @@ def write_mat73(path, values):
         for key, value in values.items():
             item = file.create_dataset(key, data=value.T, chunks=tuple(min(3, n) for n in value.T.shape))
             item.attrs["MATLAB_class"] = np.bytes_(str(value.dtype).encode())
+        # A string, whose values lie elsewhere in the file.
+        file["s"] = np.array([[0xDD, 2, 1, 1, 1, 1]], np.uint32)
+        file["s"].attrs["MATLAB_class"] = np.bytes_(b"string")
+        file["#refs#/a"], file["#subsystem#/MCOS"] = np.ones((3, 4)), np.ones((1, 5))
     with path.open("r+b") as file:
         file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
 
