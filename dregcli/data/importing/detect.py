@@ -11,7 +11,7 @@ from typing import IO, Final
 from dregcli.commands import command, quoted
 from dregcli.data.formats.archives import checked_members, open_archive
 from dregcli.data.formats.unpack import GZIP_MAGIC, gunzipped
-from dregcli.data.importing.contract import Scratch, Source, Watch, check_promise, watched
+from dregcli.data.importing.contract import Scratch, Source, Watch, changed_meanwhile, check_promise, watched
 from dregcli.data.importing.foreign import H5AD, TORCH, foreign, refusal
 from dregcli.data.importing.hdf5 import hdf5_arrays
 from dregcli.data.importing.idx import idx_arrays
@@ -100,10 +100,7 @@ def _stamp(source: Source) -> Callable[[], tuple[int, str]]:
 
     def stamp() -> tuple[int, str]:
         if state() != before:
-            raise DataCorrupt(
-                what="another program changed the source while dreg read it",
-                hint="repeat the command when the source is finished",
-            )
+            raise changed_meanwhile()
         return before[0], digest.hexdigest()
 
     return stamp

@@ -97,7 +97,7 @@ def _named(key: str, item: Item, source: Source, *, is_matlab: bool) -> Named:
         # NumPy has no types that use only some bits of their bytes: HDF5 must read such values.
         as_numpy = item.id.get_type().equal(cast("Any", h5py.h5t).py_create(dtype))
         if as_numpy and not is_matlab and offset is not None and offset + item.nbytes <= source.size:
-            return np.memmap(cast("Any", source.stream), dtype, "r", offset, shape)
+            return source.values(offset, shape, dtype)
         return source.scratch.array(_examples(item, source, reverse=is_matlab), shape, dtype)
 
     return Named(key, shape, str(dtype), read, refusal)

@@ -291,14 +291,17 @@ def test_copies_across_splits_are_reported(tmp_path):
     assert bring(npy(tmp_path / "b.npy", values), tmp_path / "data", name="b").warnings == ()
 
 
-def test_a_source_that_is_written_to_meanwhile(tmp_path):
-    source = npy(tmp_path / "a.npy", IMAGES)
+@pytest.mark.parametrize("mode", ["ab", "wb"])
+@pytest.mark.parametrize("kind", ["npy", "npy-fortran", "idx", "h5"])
+def test_a_source_that_is_written_to_meanwhile(kind, mode, tmp_path):
+    """Reading values that another program has truncated would end the process, if they were mapped."""
+    source = make(kind, tmp_path)
 
     class Meddler(Recorder):
         def begin(self, task, total, unit, *, done=0):
             super().begin(task, total, unit, done=done)
             if task == "write":
-                with source.open("ab") as file:
+                with source.open(mode) as file:
                     file.write(b"more")
 
     with pytest.raises(DataCorrupt, match="changed the source while dreg read it"):
