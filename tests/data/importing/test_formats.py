@@ -291,10 +291,10 @@ def test_copies_across_splits_are_reported(tmp_path):
     assert bring(npy(tmp_path / "b.npy", values), tmp_path / "data", name="b").warnings == ()
 
 
-@pytest.mark.parametrize("mode", ["ab", "wb"])
+@pytest.mark.parametrize(("mode", "more"), [("ab", b"more"), ("wb", b"")])
 @pytest.mark.parametrize("kind", ["npy", "npy-fortran", "idx", "h5"])
-def test_a_source_that_is_written_to_meanwhile(kind, mode, tmp_path):
-    """Reading values that another program has truncated would end the process, if they were mapped."""
+def test_a_source_that_is_written_to_meanwhile(kind, mode, more, tmp_path):
+    """Values that another program has truncated end the process when they are read, if they are mapped."""
     source = make(kind, tmp_path)
 
     class Meddler(Recorder):
@@ -302,7 +302,7 @@ def test_a_source_that_is_written_to_meanwhile(kind, mode, tmp_path):
             super().begin(task, total, unit, done=done)
             if task == "write":
                 with source.open(mode) as file:
-                    file.write(b"more")
+                    file.write(more)
 
     with pytest.raises(DataCorrupt, match="changed the source while dreg read it"):
         bring(source, tmp_path / "data", Meddler())
