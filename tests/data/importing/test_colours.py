@@ -227,9 +227,10 @@ def test_the_largest_axis_last_gets_a_hint(tmp_path):
         assert not any("--transpose" in note for note in imported.notes), shape
 
 
-def test_colours_turned_and_mirrored_stay_out_of_memory(tmp_path):
+def test_colours_turned_and_mirrored_stay_out_of_memory(tmp_path, monkeypatch):
     n, side = 12_000, 24
     size = n * side * side * 3
+    monkeypatch.setattr("dregcli.data.importing.contract.RESIDENT_BYTES", size // 8)
     out = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.uint8, (n, side, side, 3))
     for first in range(0, n, 1000):
         out[first : first + 1000] = (np.arange(1000 * side * side * 3) % 251).reshape(-1, side, side, 3)
