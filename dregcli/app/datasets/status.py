@@ -191,7 +191,7 @@ class Verified:
 
 
 def verify_data(names: Sequence[str], data_dir: Path, listener: Listener) -> list[Verified]:
-    """Read all values of data sets, and compare them with what their files state.
+    """Read all values of data sets, and compare them with what their files state, or the program knows.
 
     Args:
         names: data sets; an empty sequence means all that are on this machine.
@@ -231,7 +231,7 @@ def _verified(name: str, data_dir: Path) -> Verified:
     entry = DATASETS.get(name)
     path = None if isinstance(entry, Embedded) else cache_path(name, data_dir)
     try:
-        dataset = entry.load() if isinstance(entry, Embedded) else verify_cache(name, data_dir)
+        dataset = entry.verified() if isinstance(entry, Embedded) else verify_cache(name, data_dir)
     except DatasetMissing as error:
         return Verified(name, error.what, None, path)
     except (DataCorrupt, StoreFormatError) as error:

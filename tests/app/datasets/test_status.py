@@ -1,5 +1,6 @@
 """The list of data sets, their verification and removal: a damaged data set does not hide the others."""
 
+import dataclasses
 import errno
 import fcntl
 import os
@@ -255,6 +256,13 @@ class TestVerify:
         assert "checksum" in str(found.pop("mine"))
         assert set(found.values()) == {None}
         assert watch.open_tasks == 0
+
+    def test_what_comes_with_other_packages(self, folder, monkeypatch):
+        digits, other = DATASETS["digits"], DATASETS["linear-gaussian"].load()
+        monkeypatch.setitem(DATASETS, "digits", dataclasses.replace(digits, load=lambda: other))
+        (found,) = verify_data(["digits"], folder, Recorder())
+        assert "the data set 'digits' has the checksum a15d74312608cd63, not 4ab55d37ecc83f97" in str(found.problem)
+        assert (found.checksum, found.removal) == (None, None)
 
     def test_some(self, folder):
         (found,) = verify_data(["other", "other"], folder, Recorder())

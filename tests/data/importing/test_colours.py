@@ -129,6 +129,12 @@ def test_grey_is_that_of_the_pictures_and_has_one_channel(tmp_path):
     ("values", "options", "reason", "hint"),
     [
         (COLOURS, {}, "3 channels look like colours", "--channels keep to keep them, or --channels grey"),
+        (
+            np.concatenate([COLOURS] * 2, 3)[..., :4],
+            {},
+            "4 channels .* and alpha",
+            "keep to keep them, or save only red",
+        ),
         (PLANES[:, :, :, :3], KEEP, "both the second axis and the last one", "--shape 3x6x3 or --shape 3x3x6"),
         (PLANES[:, :, :3, :3], KEEP, "both", "--shape 3x3x3 if the channels are the second axis"),
         (RANDOM.rand(9, 5, 5, 2), KEEP, r"where C is 1, 3 or 4", "save it in one of these shapes"),
