@@ -20,7 +20,7 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import IO, Any, Final, cast
 
 import h5py
 import numpy as np
@@ -66,15 +66,16 @@ def read_cache(name: str, data_dir: Path, *, resident_bytes: int | None = None) 
         # This comes before opening the file, because opening a pipe would wait for a writer.
         if not stat.S_ISREG(path.stat().st_mode):
             raise _unreadable(name, path, os.strerror(errno.EISDIR) if path.is_dir() else "it is not a file")
-        path.open("rb").close()
+        opened = path.open("rb")
     except FileNotFoundError as error:
         raise _missing(name, data_dir) from error
     except OSError as error:
         raise _unreadable(name, path, error.strerror or str(error)) from error
     try:
-        # A cache file never changes once it has its name, so no lock is needed; some network disks have no locks.
-        with h5py.File(path, "r", locking=False) as file:
-            return _read(file, name, path, RESIDENT_BYTES if resident_bytes is None else resident_bytes)
+        # A cache file never changes once it has its name, so no lock is needed; some network disks have no locks. But
+        # another file may take its name: what the file says and its values come from one open file.
+        with opened as raw, h5py.File(cast("Any", raw), "r") as file:
+            return _read(file, name, raw, RESIDENT_BYTES if resident_bytes is None else resident_bytes)
     except MemoryError as error:
         raise _unreadable(name, path, "there is not enough memory") from error
     except StoreFormatError as error:
@@ -150,12 +151,12 @@ def verify_cache(name: str, data_dir: Path) -> Dataset:
     return dataset
 
 
-def _read(file: h5py.File, name: str, path: Path, resident_bytes: int) -> Dataset:
-    """Read the data set in an open file. Errors that HDF5 raises on damage pass through."""
+def _read(file: h5py.File, name: str, raw: IO[bytes], resident_bytes: int) -> Dataset:
+    """Read the data set in a file; its values are mapped from ``raw``. HDF5's errors on damage pass through."""
     version = _version(file, name)
     if _text(file, "name") != name:
         raise DataCorrupt(what=f"the file holds '{_text(file, 'name')}', not '{name}'")
-    stored = {split: _stored(file, split.value, path) for split in Split}
+    stored = {split: _stored(file, split.value) for split in Split}
     mapped = sum(each.nbytes for each in stored.values()) > resident_bytes
     draft = Draft(
         name=name,
@@ -164,13 +165,13 @@ def _read(file: h5py.File, name: str, path: Path, resident_bytes: int) -> Datase
         width=_integer(file, "width"),
         levels=_integer(file, "levels"),
         channels=_integer(file, "channels") if version == COLOUR_VERSION else 1,
-        splits={split: _mapped(each, path) if mapped else each[()] for split, each in stored.items()},
+        splits={split: _mapped(each, raw) if mapped else each[()] for split, each in stored.items()},
         split_convention=_text(file, "split-convention"),
         source=_text(file, "source"),
         provenance=_provenance(file),
     )
     arrays = cast("Mapping[Split, Values]", draft.splits)
-    stated = _stated(file, path, draft.channels * draft.height * draft.width)
+    stated = _stated(file, draft.channels * draft.height * draft.width)
     # The moments have their own checksum: computing them again would double the time of a load.
     scanner = draft.scanner(stated.moments)
     if mapped:
@@ -210,11 +211,11 @@ def _compare(found: Scanned, stated: Scanned) -> None:
         raise DataCorrupt(what="its pixels do not have the checksum that the file states")
 
 
-def _stated(file: h5py.File, path: Path, pixels: int) -> Scanned:
+def _stated(file: h5py.File, pixels: int) -> Scanned:
     """Return the checksums and moments that the file states."""
     found: list[NDArray[np.float64]] = []
     for key in ("train-mean", "train-deviation"):
-        item = _stored(file, key, path)
+        item = _stored(file, key)
         if item.dtype != np.float64 or item.shape != (pixels,):
             raise DataCorrupt(what=f"'{key}' is {item.dtype} of shape {item.shape}")
         found.append(item[()])
@@ -227,7 +228,7 @@ def _stated(file: h5py.File, path: Path, pixels: int) -> Scanned:
     return Scanned(_text(file, "checksum"), hashes, moments)
 
 
-def _stored(file: h5py.File, key: str, path: Path) -> Any:  # noqa: ANN401 - h5py has no types
+def _stored(file: h5py.File, key: str) -> Any:  # noqa: ANN401 - h5py has no types
     """Return one array, if its values lie in one piece inside this file."""
     if not isinstance(file.get(key, getlink=True), h5py.HardLink):
         raise DataCorrupt(what=f"'{key}' is missing or is a link to another place")
@@ -246,9 +247,11 @@ def _stored(file: h5py.File, key: str, path: Path) -> Any:  # noqa: ANN401 - h5p
     return stored
 
 
-def _mapped(stored: Any, path: Path) -> Values:  # noqa: ANN401 - h5py has no types
+def _mapped(stored: Any, raw: IO[bytes]) -> Values:  # noqa: ANN401 - h5py has no types
     """Map the values from the file: read-only, and without using the process's memory."""
-    return np.memmap(path, dtype=stored.dtype, mode="r", offset=stored.id.get_offset(), shape=stored.shape)
+    return np.memmap(
+        cast("Any", raw), dtype=stored.dtype, mode="r", offset=stored.id.get_offset(), shape=stored.shape
+    )
 
 
 def _provenance(file: h5py.File) -> dict[str, Any]:

@@ -47,9 +47,9 @@ def find_entry(name: str) -> Entry:
 def imported_names(data_dir: Path) -> list[str]:
     """Return the names of the data sets that the user has imported into the data folder, sorted.
 
-    Only files that carry dreg's mark count, damaged or not: the folder may hold other files.
+    Damaged files count if they may be dreg's. The folder may hold other files, which do not count.
     """
-    ours = (Owner.DREG, Owner.WAS_DREG)
+    ours = (Owner.DREG, Owner.MAYBE_DREG)
     return [
         name for name in file_names(data_dir) if name not in DATASETS and owner_of(cache_path(name, data_dir)) in ours
     ]

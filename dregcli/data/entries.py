@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dregcli.data.conventions import Convention, Splits
 from dregcli.data.dataset import Dataset
+from dregcli.errors import DataCorrupt
 from dregcli.names import DataKind
 
 Contents = Mapping[str, Any]
@@ -121,6 +122,7 @@ class Embedded:
         width: columns of an image.
         convention: the name of its only split.
         load: returns the data set.
+        checksum: the checksum that the data set has; the values come with other packages, or are drawn.
         log_density: exact log p(x) of the distribution the data were drawn from, where it is known: (N, height *
             width) to (N,), in nats per example.
         cites: works to cite when using the data set, as keys of ``references.bib``.
@@ -132,8 +134,24 @@ class Embedded:
     width: int
     convention: str
     load: Callable[[], Dataset]
+    checksum: str
     log_density: LogDensity | None = None
     cites: tuple[str, ...] = ()
+
+    def verified(self) -> Dataset:
+        """Return the data set, after comparing its values with the checksum.
+
+        Raises:
+            DataCorrupt: the values are others.
+        """
+        dataset = self.load()
+        if dataset.checksum != self.checksum:
+            raise DataCorrupt(
+                what=f"the data set '{self.name}' has the checksum {dataset.checksum[:16]}, not {self.checksum[:16]}",
+                where=dataset.source,
+                hint="install the packages that it comes with again",
+            )
+        return dataset
 
 
 @dataclass(frozen=True)

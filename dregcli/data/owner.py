@@ -12,6 +12,9 @@ from dregcli.data.cache_writer import ENCODING_TYPE
 HDF5_RAISES: Final = (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError)
 """The errors that h5py raises on damage; which one depends on the damaged byte."""
 
+HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
+"""The first bytes of an HDF5 file."""
+
 _SEARCHED: Final = 1 << 20
 
 
@@ -20,12 +23,13 @@ class Owner(StrEnum):
 
     DREG = "dreg"
     """The file is marked as a data set of dreg; its values may still be damaged."""
-    WAS_DREG = "damaged"
-    """The file cannot be read, but it still contains the mark of dreg's files."""
+    MAYBE_DREG = "damaged"
+    """The file cannot be read, but it may be a data set of dreg: it has the mark of dreg's files; or it begins as
+    HDF5 files do, as far as it goes; or the system refuses to read it."""
     OTHER = "other"
     """The file has another mark or none, or is not a regular file: dreg did not write it."""
     UNKNOWN = "unknown"
-    """The file cannot be read, so its writer is unknown."""
+    """The file is not HDF5, and nothing in it is of dreg: its writer is unknown."""
 
 
 def owner_of(path: Path) -> Owner | None:
@@ -42,9 +46,11 @@ def owner_of(path: Path) -> Owner | None:
         pass
     try:
         with path.open("rb") as raw:
-            found = raw.read(_SEARCHED)
+            head = raw.read(_SEARCHED)
             raw.seek(max(0, path.stat().st_size - _SEARCHED))
-            found += raw.read(_SEARCHED)
+            tail = raw.read(_SEARCHED)
     except OSError:
-        return Owner.UNKNOWN
-    return Owner.WAS_DREG if ENCODING_TYPE.encode() in found else Owner.UNKNOWN
+        return Owner.MAYBE_DREG
+    # The mark lies at the end of a file, which is the first part that a truncation takes.
+    is_like = ENCODING_TYPE.encode() in head + tail or head.startswith(HDF5_MAGIC[: len(head)])
+    return Owner.MAYBE_DREG if is_like else Owner.UNKNOWN

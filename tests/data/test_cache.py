@@ -1,3 +1,4 @@
+import dataclasses
 import errno
 import os
 import resource
@@ -6,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
+from dregcli.data import cache
 from dregcli.data.cache import read_cache
 from dregcli.data.cache_writer import write_cache
 from dregcli.data.catalogue import load_dataset
@@ -39,6 +41,25 @@ def test_comes_back_as_it_was(dataset, cached, tmp_path):
     for split in Split:
         np.testing.assert_array_equal(back.splits[split], dataset.splits[split])
         assert not back.splits[split].flags.writeable
+
+
+@pytest.mark.parametrize("resident_bytes", [0, 1000])
+def test_a_file_that_another_replaces_meanwhile(dataset, cached, tmp_path, monkeypatch, resident_bytes):
+    """A mapped data set trusts the checksum that its file states, so the values must be of the same file."""
+    other = {split: 255 - rows for split, rows in dataset.splits.items()}
+    draft = dataclasses.replace(dataset.as_draft(), splits=other)
+    find = cache._text
+
+    def replaced(*given):
+        monkeypatch.setattr(cache, "_text", find)
+        write_cache(draft, tmp_path)
+        return find(*given)
+
+    monkeypatch.setattr(cache, "_text", replaced)
+    back = read_cache("toy", tmp_path, resident_bytes=resident_bytes)
+    assert (back.checksum, back.is_mapped) == (dataset.checksum, resident_bytes == 0)
+    np.testing.assert_array_equal(back.splits[Split.TRAIN], dataset.splits[Split.TRAIN])
+    assert read_cache("toy", tmp_path).checksum != dataset.checksum
 
 
 def test_the_file_says_what_it_is(dataset, cached):

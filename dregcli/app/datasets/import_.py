@@ -5,11 +5,12 @@ from pathlib import Path
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.planning.first_examples import first_examples, write_picture
-from dregcli.data.catalogue import DATASETS, imported_names
+from dregcli.data.catalogue import DATASETS, file_owner, imported_names
 from dregcli.data.folders import WRITE_ELSEWHERE, figure_path
 from dregcli.data.importing.columns import ColumnWords
 from dregcli.data.importing.request import ImportWords, read_request
 from dregcli.data.importing.run import Imported, import_data
+from dregcli.data.owner import Owner
 from dregcli.errors import StoreWriteError
 from dregcli.filesystem import LOCAL, check_can_write
 from dregcli.names import Split
@@ -58,6 +59,7 @@ def _taken(name: str, data_dir: Path, *, replace: bool) -> dict[str, str]:
     for known in imported_names(data_dir):
         if known != name:
             taken.setdefault(known.lower(), f"'{name}' differs from the data set '{known}' only in case")
-        elif not replace:
+        # A damaged one is never replaced: the import itself says so, and what to do.
+        elif not replace and file_owner(known, data_dir) is Owner.DREG:
             taken[known.lower()] = f"'{known}' exists already: choose another name, or give --replace"
     return taken

@@ -51,7 +51,8 @@ class DataRow:
         checksum: the checksum that its file states.
         path: path of its file, if it has one.
         source: where its content came from.
-        removal: the command that removes a damaged file, if dreg would remove it.
+        removal: the command that removes a damaged file, if dreg would remove it; None for a file that the system
+            does not let dreg read, because it may be whole.
     """
 
     name: str
@@ -93,8 +94,7 @@ def data_row(name: str, data_dir: Path) -> DataRow:
         return _row(read_cache(name, data_dir, resident_bytes=0), DataStatus.CACHED, path, data_dir)
     except DatasetMissing as error:
         if path.exists():
-            removal = _removal(name, data_dir)
-            return DataRow(name, DataStatus.DAMAGED, imported, problem=error.what, path=path, removal=removal)
+            return DataRow(name, DataStatus.DAMAGED, imported, problem=error.what, path=path)
         # An imported data set is known only by its file, which may have been removed just now.
         return _published(entry) if isinstance(entry, Downloadable) else DataRow(name, DataStatus.MISSING, imported)
     except (DataCorrupt, StoreFormatError) as error:
@@ -191,7 +191,7 @@ class Verified:
 
 
 def verify_data(names: Sequence[str], data_dir: Path, listener: Listener) -> list[Verified]:
-    """Read all values of data sets, and compare them with what their files state.
+    """Read all values of data sets, and compare them with what their files state, or the program knows.
 
     Args:
         names: data sets; an empty sequence means all that are on this machine.
@@ -231,8 +231,10 @@ def _verified(name: str, data_dir: Path) -> Verified:
     entry = DATASETS.get(name)
     path = None if isinstance(entry, Embedded) else cache_path(name, data_dir)
     try:
-        dataset = entry.load() if isinstance(entry, Embedded) else verify_cache(name, data_dir)
-    except (DataCorrupt, DatasetMissing, StoreFormatError) as error:
+        dataset = entry.verified() if isinstance(entry, Embedded) else verify_cache(name, data_dir)
+    except DatasetMissing as error:
+        return Verified(name, error.what, None, path)
+    except (DataCorrupt, StoreFormatError) as error:
         return Verified(name, error.what, None, path, _removal(name, data_dir))
     return Verified(name, None, dataset.checksum, path)
 

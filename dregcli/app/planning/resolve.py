@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import torch
-
 from dregcli.app.common.ranks import device_faults, sharing_faults
 from dregcli.app.models.code import Code
 from dregcli.app.models.make import make_model
@@ -13,6 +11,7 @@ from dregcli.app.planning.architectures import Architecture, architecture, compu
 from dregcli.app.planning.executing import Shape, decide_execution, width_of
 from dregcli.app.planning.observation import observation
 from dregcli.app.planning.optimising import optimisation_faults, prior_faults
+from dregcli.app.planning.run_data import model_data_of
 from dregcli.app.planning.tracked import tracked_words, with_trained
 from dregcli.app.planning.words import canonical_words
 from dregcli.data.dataset import Dataset
@@ -21,11 +20,11 @@ from dregcli.engine.device import resolve_device, threads, using_threads
 from dregcli.engine.gradients import path_faults
 from dregcli.engine.pairs import training_faults
 from dregcli.engine.prior_rule import FIXED_PRIOR, RULES
-from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.words import parse_estimator, parse_scheduled
 from dregcli.errors import DeviceUnavailable, Fault, SpecError, is_of_memory
-from dregcli.names import Binarisation, DataKind, LikelihoodName, PriorGradient, SampleNoise, Shard, Split, Task
+from dregcli.names import LikelihoodName, PriorGradient, SampleNoise, Shard, Split, Task
+from dregcli.specs.binarisation import parse_binarisation
 from dregcli.specs.execution import AUTO
 from dregcli.specs.models import OF_MODELS, is_network, short_name
 from dregcli.specs.options import RunOptions
@@ -214,11 +213,7 @@ def _program(
     """
     if dataset is None or code is None or "likelihood" not in observed:
         return None
-    image = (dataset.channels, dataset.height, dataset.width)
-    mean, spread = (torch.from_numpy(each).reshape(image) for each in (dataset.mean_intensity(), dataset.spread()))
-    is_drawn = observed["binarisation"] != Binarisation.NONE
-    kind, levels = (DataKind.BINARY, 1) if is_drawn else (dataset.kind, dataset.levels)
-    data = ModelData(image, kind, levels, mean, spread)
+    data = model_data_of(dataset, parse_binarisation(observed["binarisation"]))
     settings = {name: value for name, value in _settings(built, observed).items() if name in built.settings}
     try:
         return make_model(code, data, {**settings, **built.code["model_options"]}, seed=0)

@@ -11,7 +11,7 @@ from torch import Tensor
 from dregcli.app.planning.mapped_examples import MappedExamples
 from dregcli.data.binarisation import FixedPixels, StaticPixels, ThresholdPixels, fixed_blocks
 from dregcli.data.catalogue import log_density_of
-from dregcli.data.dataset import Dataset
+from dregcli.data.dataset import LEAST_SPREAD, Dataset
 from dregcli.data.scan import Values
 from dregcli.engine.examples import Examples, ResidentExamples
 from dregcli.engine.pixels import AsStored, Dynamic, Pixels
@@ -77,30 +77,11 @@ class RunData:
     @cached_property
     def model_data(self) -> ModelData:
         """What the run's model knows of the data: all that is needed to build it without the data set."""
-        dataset, is_drawn = self.dataset, self._rule.name is not Binarisation.NONE
-        shape = (dataset.channels, dataset.height, dataset.width)
-        return ModelData(
-            shape=shape,
-            kind=DataKind.BINARY if is_drawn else dataset.kind,
-            levels=1 if is_drawn else dataset.levels,
-            mean=torch.from_numpy(self.mean).reshape(shape),
-            spread=torch.from_numpy(dataset.spread()).reshape(shape),
-        )
-
-    @cached_property
-    def mean(self) -> NDArray[np.float32]:
-        """Mean of the pixels of the training split, shape (D,); their expectation if they are drawn in each step."""
-        if not self._is_fixed:
-            return self.dataset.mean_intensity()
-        stored = self.dataset.splits[Split.TRAIN]
-        total = np.zeros(self.dataset.pixels, dtype=np.uint64)
-        for block in fixed_blocks(self._fixed(Split.TRAIN), stored):
-            total += block.sum(axis=0, dtype=np.uint64)
-        return (total.astype(np.float64) / len(stored)).astype(np.float32)
+        return model_data_of(self.dataset, self._rule)
 
     @property
     def _is_fixed(self) -> bool:
-        return self._rule.name in (Binarisation.STATIC_SEED, Binarisation.THRESHOLD)
+        return _is_fixed(self._rule)
 
     def _fixed(self, split: Split) -> FixedPixels:
         return _fixed_pixels(self._rule, self.dataset, split)
@@ -112,6 +93,37 @@ class RunData:
         if self._is_fixed:
             stored = np.concatenate(list(fixed_blocks(self._fixed(split), stored)))
         return ResidentExamples(_tensor(stored).to(self._device))
+
+
+def model_data_of(dataset: Dataset, rule: BinarisationRule) -> ModelData:
+    """Return what a model may know of a data set whose pixels are made by this rule."""
+    is_drawn, mean = rule.name is not Binarisation.NONE, _mean(dataset, rule)
+    shape = (dataset.channels, dataset.height, dataset.width)
+    # The standard deviation of zeros and ones, which is far larger than that of the intensities they are drawn from.
+    of_drawn = np.sqrt((mean * (1.0 - mean)).clip(min=0.0)).clip(min=LEAST_SPREAD)
+    spread = of_drawn.astype(np.float32) if is_drawn else dataset.spread()
+    return ModelData(
+        shape=shape,
+        kind=DataKind.BINARY if is_drawn else dataset.kind,
+        levels=1 if is_drawn else dataset.levels,
+        mean=torch.from_numpy(mean.astype(np.float32)).reshape(shape),
+        spread=torch.from_numpy(spread).reshape(shape),
+    )
+
+
+def _mean(dataset: Dataset, rule: BinarisationRule) -> NDArray[np.float64]:
+    """Return the mean of the training split's pixels, (D,): their expectation if they are drawn in each step."""
+    if not _is_fixed(rule):
+        return dataset.scanned.moments.mean
+    stored = dataset.splits[Split.TRAIN]
+    total = np.zeros(dataset.pixels, dtype=np.uint64)
+    for block in fixed_blocks(_fixed_pixels(rule, dataset, Split.TRAIN), stored):
+        total += block.sum(axis=0, dtype=np.uint64)
+    return total.astype(np.float64) / len(stored)
+
+
+def _is_fixed(rule: BinarisationRule) -> bool:
+    return rule.name in (Binarisation.STATIC_SEED, Binarisation.THRESHOLD)
 
 
 def _tensor(stored: Values) -> Tensor:

@@ -90,7 +90,7 @@ def download_entry(
 
     Raises:
         UsageError: the data folder has a file with this name that dreg did not write; or the source does not exist,
-            has an unknown kind, or is an address although the call is offline.
+            has an unknown kind, or is an address although the call is offline; or the data set has no files.
         DatasetMissing: the call is offline, and this machine has no files of the data set.
         DownloadFailed: no source gave a file; the hint says which files to fetch and how to import them.
         DataCorrupt: a file of the named source is truncated or altered.
@@ -98,6 +98,12 @@ def download_entry(
         StoreWriteError: the data folder cannot be written.
     """
     if isinstance(entry, Embedded):
+        if source is not None:
+            raise UsageError(
+                what=f"the data set '{entry.name}' is part of the program, and is not read from a source",
+                where=source,
+                hint=f"leave --source out: {download_command(entry.name, data_dir)}",
+            )
         return DownloadResult(Outcome.EMBEDDED, entry.load(), None)
     path = cache_path(entry.name, data_dir)
     if owner_of(path) is Owner.OTHER:

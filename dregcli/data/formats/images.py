@@ -15,10 +15,17 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS: Final = 1 << 24
+MAX_RESIZED: Final = 5 * MAX_PIXELS
+"""Most pixels of an image that is made smaller at once: photographs of 80 megapixels, below Pillow's own limit."""
 
 
 def decode_image(
-    content: bytes, *, where: str, max_pixels: int = MAX_PIXELS, formats: Sequence[str] = ("PNG",)
+    content: bytes,
+    *,
+    where: str,
+    max_pixels: int = MAX_PIXELS,
+    formats: Sequence[str] = ("PNG",),
+    if_larger: str | None = None,
 ) -> "Image":
     """Decode one image whose header promises no more than ``max_pixels``.
 
@@ -27,6 +34,7 @@ def decode_image(
         where: its name, for messages.
         max_pixels: the most width times height.
         formats: Pillow's names of the allowed formats.
+        if_larger: advice where the image has more pixels.
 
     Returns:
         The decoded image, in the file's own mode.
@@ -43,9 +51,8 @@ def decode_image(
             raise DataCorrupt(what=f"the file is not a {' or '.join(formats)} image", where=where) from error
         width, height = image.size
         if width * height > max_pixels:
-            raise DataCorrupt(
-                what=f"the image promises {width} x {height} pixels, more than {max_pixels:,}", where=where
-            )
+            what = f"the image promises {width} x {height} pixels, more than {max_pixels:,}"
+            raise DataCorrupt(what, where=where, hint=if_larger)
         image.load()
         return image
 
@@ -61,7 +68,10 @@ def decoding(where: str) -> Generator[None]:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            # Other warnings are of what lies beside the pixels, such as odd EXIF; damaged pixels are errors by
+            # themselves.
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataCorrupt(what=f"the image is too large: {error}", where=where) from error

@@ -9,9 +9,9 @@ import math
 import struct
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +19,24 @@ from numpy.typing import NDArray
 from dregcli.data.formats.unpack import inflated_size
 from dregcli.errors import DataCorrupt
 
-_BYTES: Final = {
+NUMERIC_BYTES: Final = {
     "double": 8,
     "single": 4,
     **{f"{sign}int{bits}": bits // 8 for sign in ("", "u") for bits in (8, 16, 32, 64)},
     "logical": 1,
 }
+"""Bytes of a value, by the class of an array of numbers."""
 _HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 _HDF5_AT: Final = 512
 _COMPRESSED: Final = 15
 _HEADER: Final = 128
+_BEGINNING: Final = 1024
+"""Bytes of a variable that are looked at to learn its class: far more than its names take."""
+_SPARSE: Final = 5
+_OPAQUE: Final = 17
+"""Classes, by the format's own numbers. Opaque variables are objects, such as strings and tables."""
+_WORKSPACE: Final = "__function_workspace__"
+"""scipy's name for what has none: it belongs to the objects, and is no variable."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +54,12 @@ class MatVariable:
     @property
     def is_numeric(self) -> bool:
         """Whether the variable is a full array of numbers."""
-        return self.kind in _BYTES
+        return self.kind in NUMERIC_BYTES
 
     @property
     def nbytes(self) -> int:
         """Bytes of the variable in memory, where it is numeric."""
-        return math.prod(self.shape) * _BYTES[self.kind]
+        return math.prod(self.shape) * NUMERIC_BYTES[self.kind]
 
 
 def mat_variables(content: bytes, *, where: str, limit: int) -> dict[str, MatVariable]:
@@ -69,13 +77,23 @@ def mat_variables(content: bytes, *, where: str, limit: int) -> dict[str, MatVar
         raise DataCorrupt(
             what="the file is a .mat file of version 7.3, which is HDF5; save it in MATLAB with -v7", where=where
         )
-    _check_unpacked_size(content, where, limit)
-    found: list[tuple[str, tuple[int, ...], str]] = _scipy(content, where, "whosmat")
+    elements = list(_elements(content, where))
+    _check_unpacked_size(content, elements, where, limit)
+    beginnings = {element: _beginning(content, element) for element in elements}
+    plain = {element: head for element, head in beginnings.items() if _class(head, element) != _OPAQUE}
+    # scipy lists none of the variables if one of them is opaque.
+    listed = content if len(plain) == len(elements) else _without_others(content, plain)
+    found: list[tuple[str, tuple[int, ...], str]] = _scipy(listed, where, "whosmat")
+    # scipy calls a sparse array logical, if it is, but does not read it as a full one.
+    sparse = {at for at, (element, head) in enumerate(plain.items()) if _class(head, element) == _SPARSE}
+    found = [(name, shape, "sparse" if at in sparse else kind) for at, (name, shape, kind) in enumerate(found)]
+    found += [_opaque(beginnings[element], element) for element in elements if element not in plain]
     variables: dict[str, MatVariable] = {}
     for name, shape, kind in found:
         if name in variables:
             raise DataCorrupt(what=f"the .mat file has two variables '{name}'", where=where)
-        variables[name] = MatVariable(tuple(int(size) for size in shape), kind)
+        if name not in ("", _WORKSPACE):
+            variables[name] = MatVariable(tuple(int(size) for size in shape), kind)
     return variables
 
 
@@ -145,23 +163,37 @@ def _scipy(content: bytes, where: str, function: str, **options: object) -> Any:
         raise DataCorrupt(what=f"the .mat file cannot be read: {reason[0]}", where=where) from error
 
 
-def _check_unpacked_size(content: bytes, where: str, limit: int) -> None:
-    """Refuse a version 5 file whose compressed elements unpack to more than ``limit`` bytes.
+class _Element(NamedTuple):
+    """One part of a version 5 file, which holds a variable: its byte order, its type, and where its content is."""
 
-    scipy unpacks everything that a compressed element holds, whatever the variable's shape is.
-    """
-    order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
-    if order is None:
-        return
-    at, total = _HEADER, 0
-    while at + 8 <= len(content):
+    order: str
+    kind: int
+    start: int
+    end: int
+
+
+def _elements(content: bytes, where: str) -> Iterator[_Element]:
+    """Yield the parts of a version 5 file; nothing for version 4."""
+    order, at = {b"IM": "<", b"MI": ">"}.get(content[126:128]), _HEADER
+    while order and at + 8 <= len(content):
         kind, size = struct.unpack_from(f"{order}II", content, at)
         at += 8
         if at + size > len(content):
             raise DataCorrupt(what="the .mat file ends inside a variable: truncated", where=where)
-        if kind == _COMPRESSED:
+        yield _Element(order, kind, at, at + size)
+        at += size
+
+
+def _check_unpacked_size(content: bytes, elements: Sequence[_Element], where: str, limit: int) -> None:
+    """Refuse a version 5 file whose compressed elements unpack to more than ``limit`` bytes.
+
+    scipy unpacks everything that a compressed element holds, whatever the variable's shape is.
+    """
+    total = 0
+    for each in elements:
+        if each.kind == _COMPRESSED:
             try:
-                total += inflated_size(content[at : at + size], limit=limit - total)
+                total += inflated_size(content[each.start : each.end], limit=limit - total)
             except zlib.error as error:
                 what = f"a compressed variable of the .mat file is damaged: {error}"
                 raise DataCorrupt(what=what, where=where) from error
@@ -169,4 +201,36 @@ def _check_unpacked_size(content: bytes, where: str, limit: int) -> None:
                 raise DataCorrupt(
                     what=f"the unpacked variables exceed the {limit:,} bytes they may have", where=where
                 )
-        at += size
+
+
+def _beginning(content: bytes, element: _Element) -> bytes:
+    """Return the first bytes of a variable, unpacked."""
+    if element.kind == _COMPRESSED:
+        return zlib.decompressobj().decompress(content[element.start : element.end], _BEGINNING)
+    return content[element.start - 8 : element.start + _BEGINNING]
+
+
+def _class(head: bytes, element: _Element) -> int | None:
+    """Return the class of a variable, which follows the tags of the variable and of its flags."""
+    return struct.unpack_from(f"{element.order}I", head, 16)[0] & 0xFF if len(head) >= 20 else None
+
+
+def _without_others(content: bytes, elements: Iterable[_Element]) -> bytes:
+    """Return the file with only these parts."""
+    view = memoryview(content)
+    return b"".join([view[:_HEADER], *(view[each.start - 8 : each.end] for each in elements)])
+
+
+def _opaque(head: bytes, element: _Element) -> tuple[str, tuple[int, ...], str]:
+    """Return name, shape and class of an opaque variable, as whosmat does; its shape is not known."""
+    words, at = list[str](), 24
+    # Its name, the name of the system of objects, and the name of the class.
+    while len(words) < 3 and at + 8 <= len(head):
+        tag, size = struct.unpack_from(f"{element.order}II", head, at)
+        # A text of up to four bytes lies in its tag.
+        is_short = tag >> 16
+        start, size = (at + 4, tag >> 16) if is_short else (at + 8, size)
+        words.append(head[start : start + size].decode("latin1"))
+        at = at + 8 if is_short else start + size + -size % 8
+    name, _, kind = (*words, "", "", "")[:3]
+    return name, (), kind or "object"

@@ -149,16 +149,18 @@ def _channels_first(array: NDArray[Any], named: Named, source: Source) -> NDArra
     count = found.shape[1]
     if count == 1:
         return found[:, 0]
+    other = "save only red, green and blue and import that file"
     if channels is None:
+        other = "--channels grey to turn them to grey" if count == 3 else other
         raise UsageError(
             what=f"{named} is {shape}. The {count} channels look like colours{' and alpha' * (count == 4)}, and "
             "dreg does not know whether to keep them",
-            hint="give --channels keep to keep them, or --channels grey to turn them to grey",
+            hint=f"give --channels keep to keep them, or {other}",
         )
     if channels is Channels.GREY and count != 3:
         raise UsageError(
             what=f"{named} is {shape}: {count} channels cannot be turned to grey, because the last one may be alpha",
-            hint="give --channels keep, or save only red, green and blue and import that file",
+            hint=f"give --channels keep, or {other}",
         )
     order = "the second axis, (N, C, H, W)" if axis == 1 else "the last axis, (N, H, W, C)"
     source.note(f"{shape} was taken as images with {count} channels along {order}")

@@ -9,6 +9,8 @@ from typing import Any, Final
 from dregcli.errors import Fault, SpecError
 from dregcli.names import nearest
 
+LONGEST_NAME: Final = 80
+"""Most letters of a name that are kept: a name may be as long as a line."""
 _SHOWN: Final = 12
 
 
@@ -50,8 +52,13 @@ class LeftOut:
     names: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return the columns as JSON values, for programs and for the data file, with at most 100 names."""
+        """Return the columns as JSON values, for programs, with at most 100 names."""
         return {"columns": numbers(self.columns), "names": list(self.names[:100]), "as": self.role, "why": self.why}
+
+    def in_short(self) -> dict[str, Any]:
+        """Return the same for the data file, which has little room: the first columns, and how many there are."""
+        short = {"columns": _first_numbers(self.columns), "names": list(self.names[:_SHOWN])}
+        return {**self.as_json(), **short, "count": len(self.columns)}
 
 
 def resolve(words: ColumnWords, names: Sequence[str], count: int) -> dict[str, list[int]]:
@@ -88,35 +95,43 @@ def resolve(words: ColumnWords, names: Sequence[str], count: int) -> dict[str, l
     return found
 
 
-def numbers(columns: Sequence[int]) -> str:
-    """Return indices from 0 as numbers and ranges from 1, as the options take them."""
+def numbers(columns: Sequence[int], names: Sequence[str] = ()) -> str:
+    """Return indices from 0 as numbers and ranges from 1; with the columns' names, as the options take them."""
     runs: list[list[int]] = []
     for column in columns:
         if runs and column == runs[-1][1] + 1:
             runs[-1][1] = column
         else:
             runs.append([column, column])
-    return ",".join(f"{first + 1}-{last + 1}" if last > first else f"{first + 1}" for first, last in runs)
+    items = [f"{first + 1}-{last + 1}" if last > first else f"{first + 1}" for first, last in runs]
+    # The options take an item for a name first, and only then for a number, which may begin with zeros.
+    named = frozenset(names)
+    return ",".join(f"0{item}" if item in named else item for item in items)
 
 
-def listed(words: Iterable[str]) -> str:
+def _first_numbers(columns: Sequence[int]) -> str:
+    return listed(numbers(columns).split(","), by=",")
+
+
+def listed(words: Iterable[str], *, by: str = ", ") -> str:
     """Return words as messages show them: the first twelve, and how many more there are."""
     every = list(words)
-    return ", ".join(every[:_SHOWN]) + (f" and {len(every) - _SHOWN:,} more" if len(every) > _SHOWN else "")
+    return by.join(every[:_SHOWN]) + (f" and {len(every) - _SHOWN:,} more" if len(every) > _SHOWN else "")
 
 
 def shown_columns(columns: Sequence[int], names: Sequence[str]) -> str:
     """Return indices from 0 as messages show them: ``column 1 ('label')``."""
     named = [names[column] for column in columns] if names else []
     shown = f" ({listed(map(repr, named))})" if any(named) else ""
-    return f"column{'s' if len(columns) > 1 else ''} {numbers(columns)}{shown}"
+    return f"column{'s' if len(columns) > 1 else ''} {_first_numbers(columns)}{shown}"
 
 
 def option(name: str, columns: Sequence[int], names: Sequence[str]) -> str:
     """Return an option that gives these columns, ready to be pasted into a shell; a single column by its name."""
     own = names[columns[0]] if len(columns) == 1 and names else ""
     is_plain = own.strip() and own.isprintable() and own[0] != "-" and "," not in own and names.count(own) == 1
-    return f"{name} {shlex.quote(own if is_plain else numbers(columns))}"
+    # A longer name may have been cut.
+    return f"{name} {shlex.quote(own if is_plain and len(own) < LONGEST_NAME else numbers(columns, names))}"
 
 
 def _meant(item: str, names: Sequence[str], count: int) -> Sequence[int] | str:
@@ -124,7 +139,11 @@ def _meant(item: str, names: Sequence[str], count: int) -> Sequence[int] | str:
     if not item:
         return "a name or a number is empty"
     if at := [column for column, name in enumerate(names) if name == item]:
-        return at if len(at) == 1 else f"several columns are called '{item}': give one of the numbers {numbers(at)}"
+        return (
+            at
+            if len(at) == 1
+            else f"several columns are called '{item}': give one of the numbers {numbers(at, names)}"
+        )
     if match := re.fullmatch(r"(-?[0-9]{1,9})(?:(-)([0-9]{0,9}))?", item):
         first, is_range = int(match[1]), bool(match[2])
         last = int(match[3] or count) if is_range else first

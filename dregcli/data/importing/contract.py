@@ -5,6 +5,7 @@ A reader takes a :class:`Source` and returns a :class:`Named` for each array in 
 """
 
 import io
+import math
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,7 @@ from typing import IO, Any, Final, Literal, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dregcli.data.cache import RESIDENT_BYTES
 from dregcli.data.folders import WRITE_ELSEWHERE
 from dregcli.data.importing.columns import LeftOut
 from dregcli.data.importing.request import ImportRequest
@@ -240,9 +242,36 @@ class Source:
         self.stream.seek(0)
         return found
 
+    def values(
+        self, start: int, shape: tuple[int, ...], dtype: np.dtype[Any], order: Literal["C", "F"] = "C"
+    ) -> NDArray[Any]:
+        """Return an array whose values lie in one piece in the stream, from byte ``start``; read-only.
+
+        A source that fits into memory is read plainly. A larger one is mapped; if another program truncates it
+        meanwhile, or its disk fails, the system ends this process without a message.
+
+        Raises:
+            DataCorrupt: another program has truncated the source.
+        """
+        if self.size > RESIDENT_BYTES:
+            return np.memmap(cast("Any", self.stream), dtype, "r", start, shape, order)
+        self.stream.seek(start)
+        content = self.stream.read(math.prod(shape) * dtype.itemsize)
+        if len(content) < math.prod(shape) * dtype.itemsize:
+            raise changed_meanwhile()
+        return np.ndarray(shape, dtype, content, order=order)
+
     def note(self, *texts: str) -> None:
         """Add notes that are not there yet."""
         self.notes += [text for text in texts if text not in self.notes]
+
+
+def changed_meanwhile() -> DataCorrupt:
+    """Return the error for a source that another program changes."""
+    return DataCorrupt(
+        what="another program changed the source while dreg read it",
+        hint="repeat the command when the source is finished",
+    )
 
 
 def pieces(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:

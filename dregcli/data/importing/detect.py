@@ -11,9 +11,8 @@ from typing import IO, Final
 from dregcli.commands import command, quoted
 from dregcli.data.formats.archives import checked_members, open_archive
 from dregcli.data.formats.unpack import GZIP_MAGIC, gunzipped
-from dregcli.data.importing.contract import Scratch, Source, Watch, check_promise, watched
+from dregcli.data.importing.contract import Scratch, Source, Watch, changed_meanwhile, check_promise, watched
 from dregcli.data.importing.foreign import H5AD, TORCH, foreign, refusal
-from dregcli.data.importing.hdf5 import MAGIC as HDF5_MAGIC
 from dregcli.data.importing.hdf5 import hdf5_arrays
 from dregcli.data.importing.idx import idx_arrays
 from dregcli.data.importing.images import folder_arrays, is_picture, zip_arrays
@@ -21,6 +20,7 @@ from dregcli.data.importing.mat import mat_arrays
 from dregcli.data.importing.npy import npy_arrays, npz_arrays
 from dregcli.data.importing.request import ImportRequest
 from dregcli.data.importing.text import layout_of, text_arrays
+from dregcli.data.owner import HDF5_MAGIC
 from dregcli.errors import DataCorrupt, DregError, UsageError
 
 _FORMATS: Final = ".npy, .npz, .h5, .mat, IDX, .amat or .csv (text of numbers), or a folder or zip of images"
@@ -100,10 +100,7 @@ def _stamp(source: Source) -> Callable[[], tuple[int, str]]:
 
     def stamp() -> tuple[int, str]:
         if state() != before:
-            raise DataCorrupt(
-                what="another program changed the source while dreg read it",
-                hint="repeat the command when the source is finished",
-            )
+            raise changed_meanwhile()
         return before[0], digest.hexdigest()
 
     return stamp
@@ -114,7 +111,7 @@ def _read(source: Source, head: bytes) -> bool:
     path = source.request.source
     if head.startswith(b"\x93NUMPY"):
         source.format, source.arrays = ".npy", npy_arrays(source)
-    elif head.startswith(b"PK"):
+    elif head.startswith((b"PK\3\4", b"PK\5\6")):
         archive = source.scratch.stack.enter_context(open_archive(source.stream, where=source.where))
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
         is_npz = bool(names) and all(name.endswith(".npy") for name in names)
@@ -139,14 +136,18 @@ def _read(source: Source, head: bytes) -> bool:
         has_matrix = any(each.key == "X" and len(each.shape) == 2 for each in source.arrays)
         if not has_matrix and foreign(path) is H5AD:
             raise refusal(H5AD, source)
-    elif head.startswith(b"MATLAB") or path.suffix.lower() == ".mat":
+    elif head.startswith(b"MATLAB") and head[126:128] in (b"IM", b"MI"):
         source.format, source.arrays = ".mat", mat_arrays(source)
     elif head[:2] == b"\x00\x00" and head[2:3] and head[2] in _IDX_TYPES:
         source.format, source.arrays = "IDX", idx_arrays(source)
-    elif foreign(path, head) or not (layout := layout_of(source)):
-        return False
-    else:
+    # A name says less than numbers: programs write text as .xls, and MATLAB as .mat.
+    elif layout := layout_of(source):
         source.format, source.is_text, source.arrays = "text", True, text_arrays(source, layout)
+    # Version 4 begins with no mark.
+    elif path.suffix.lower() == ".mat":
+        source.format, source.arrays = ".mat", mat_arrays(source)
+    else:
+        return False
     return True
 
 

@@ -42,6 +42,8 @@ _ZARR: Final = (
     "numpy.savez({target}, **({{k: v[...] for k, v in x.arrays()}} if hasattr(x, 'arrays') else {{'x': x[...]}}))"
 )
 _UNTAR: Final = "mkdir {target} && tar -xf {source} -C {target}"
+_BINARY: Final = rb"(?=.*[\0-\x08])"
+"""Where the first bytes are letters: the names in a text's first line may begin with the same ones."""
 _TRUST: Final = ". Unpickling can run any code: do it only with a file that you trust"
 
 
@@ -71,10 +73,10 @@ _FORMATS: Final = (
     H5AD,
     # The length of the header, and then JSON.
     Foreign("safetensors", _SAFE, (".safetensors",), ".npz", rb'.{5}\0\0\0\{"'),
-    Foreign("Parquet", _PANDAS % "parquet", (".parquet", ".pq"), magic=b"PAR1"),
+    Foreign("Parquet", _PANDAS % "parquet", (".parquet", ".pq"), magic=b"PAR1" + _BINARY),
     Foreign("a stream of Arrow", _STREAM + _NUMBERS, (), magic=rb"\xff{4}"),
-    Foreign("Arrow or Feather", _PANDAS % "feather", (".feather", ".arrow"), magic=b"ARROW1|FEA1"),
-    Foreign("ORC", _PANDAS % "orc", (".orc",), magic=b"ORC"),
+    Foreign("Arrow or Feather", _PANDAS % "feather", (".feather", ".arrow"), magic=b"(ARROW1|FEA1)" + _BINARY),
+    Foreign("ORC", _PANDAS % "orc", (".orc",), magic=b"ORC" + _BINARY),
     Foreign("records of TensorFlow", _RECORDS, (".tfrecord", ".tfrecords")),
     Foreign(f"joblib's pickled objects{_TRUST}", _JOBLIB + _ITEMS, (".joblib",), ".npz"),
     Foreign(f"pickled Python objects{_TRUST}", _PICKLED + _ITEMS, _PICKLES, ".npz", rb"\x80[\2-\5]"),

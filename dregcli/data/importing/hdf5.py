@@ -15,16 +15,15 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from dregcli.data.formats.mat import NUMERIC_BYTES
 from dregcli.data.formats.unpack import inflated_size
 from dregcli.data.importing.contract import Named, Source, most_bytes, promise_fault, refused, watched, why_no_numbers
 from dregcli.data.owner import HDF5_RAISES
 from dregcli.data.scan import CHUNK_VALUES
 from dregcli.errors import DataCorrupt
 
-MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 _MOST_OBJECTS: Final = 10_000
 _RAISED: Final = (*HDF5_RAISES, MemoryError)
-_NO_ARRAYS: Final = (b"cell", b"char", b"struct", b"function_handle")
 
 # Filters, by the file format's own numbers.
 _DEFLATE: Final = 1
@@ -57,7 +56,9 @@ def hdf5_arrays(source: Source, *, is_matlab: bool) -> list[Named]:
             raise DataCorrupt(
                 what=f"the file has more than {_MOST_OBJECTS:,} objects", hint="copy one into a separate file"
             )
-        if isinstance(item, h5py.Dataset):
+        # What lies there belongs to MATLAB's cells and objects.
+        is_part = is_matlab and key.startswith(("#refs#/", "#subsystem#/"))
+        if isinstance(item, h5py.Dataset) and not is_part:
             found.append(_named(key, item, source, is_matlab=is_matlab))
 
     with _reading():
@@ -82,20 +83,21 @@ def _named(key: str, item: Item, source: Source, *, is_matlab: bool) -> Named:
     try:
         dtype: np.dtype[Any] = item.dtype
         shape: tuple[int, ...] = tuple(item.shape or ())[:: -1 if is_matlab else 1]
-        kind = item.attrs.get("MATLAB_class", b"") if is_matlab else b""
+        kind: object = item.attrs.get("MATLAB_class", "") if is_matlab else ""
         refusal = why_no_numbers(dtype) or _not_inside(item, source.size)
     except (TypeError, *_RAISED) as error:
         # The other arrays can still be read.
         return refused(key, f"cannot be read: it is damaged, cut short, or of a type that NumPy lacks ({error})")
-    if kind in _NO_ARRAYS:
-        refusal = f"is MATLAB's {kind.decode()}, not an array of numbers"
+    name = kind.decode("latin1") if isinstance(kind, bytes) else str(kind)
+    if name and name not in NUMERIC_BYTES:
+        refusal = f"is MATLAB's {name}, not an array of numbers"
 
     def read() -> NDArray[Any]:
         offset: int | None = item.id.get_offset()
         # NumPy has no types that use only some bits of their bytes: HDF5 must read such values.
         as_numpy = item.id.get_type().equal(cast("Any", h5py.h5t).py_create(dtype))
         if as_numpy and not is_matlab and offset is not None and offset + item.nbytes <= source.size:
-            return np.memmap(cast("Any", source.stream), dtype, "r", offset, shape)
+            return source.values(offset, shape, dtype)
         return source.scratch.array(_examples(item, source, reverse=is_matlab), shape, dtype)
 
     return Named(key, shape, str(dtype), read, refusal)

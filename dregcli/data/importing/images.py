@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dregcli.data.formats.archives import member_content
-from dregcli.data.formats.images import decode_image, decoding, resized
+from dregcli.data.formats.images import MAX_PIXELS, MAX_RESIZED, decode_image, decoding, resized
 from dregcli.data.importing.axes import TO_GREY
 from dregcli.data.importing.choose import split_named
 from dregcli.data.importing.columns import listed
@@ -20,7 +20,7 @@ from dregcli.errors import DataCorrupt, UsageError
 from dregcli.names import Channels, Split
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Image, Transpose
 
 _ENDINGS: Final = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """The endings that torchvision's ``ImageFolder`` accepts."""
@@ -28,6 +28,8 @@ _FORMATS: Final = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 """The formats of these endings; Pillow's decoders for other formats are never used."""
 _LARGEST_FILE: Final = 256 << 20
 _TOO_LARGE: Final = f"an image file is larger than {_LARGEST_FILE:,} bytes"
+_RESIZE: Final = f"give all images one size with --resize HxW: then each may have up to {MAX_RESIZED:,} pixels"
+_SMALLER: Final = "make this image smaller with another program"
 
 Files = Mapping[str, Callable[[], bytes]]
 """Functions that read each file, by its path inside the folder or archive, with slashes."""
@@ -187,7 +189,8 @@ class Stage:
         with decoding(where):
             if not content:
                 raise DataCorrupt(what="an image file is empty", where=where)
-            image = decode_image(content, where=where, formats=_FORMATS)
+            most, advice = (MAX_PIXELS, _RESIZE) if self._size is None else (MAX_RESIZED, _SMALLER)
+            image = decode_image(content, where=where, max_pixels=most, formats=_FORMATS, if_larger=advice)
             if (frames := getattr(image, "n_frames", 1)) != 1:
                 raise DataCorrupt(what=f"the file holds {frames} images, not one", where=where)
             plain = self._plain(image, where)
@@ -207,13 +210,15 @@ class Stage:
 
     def _plain(self, image: "Image", where: str) -> "Image":
         """Turn an image upright, and convert it to one 8-bit channel, or to three where colours are kept."""
-        from PIL import ExifTags, Image, ImageOps
+        from PIL import Image
 
-        # Cameras store an image as the sensor saw it, and record which side is up.
-        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        # PNG and PGM have up to 16 bits, which Pillow also reads into 32.
+        is_wide = image.mode == "I" and image.format in ("PNG", "PPM")
+        # One of the turns is the number 0.
+        if (turn := _turn(image)) is not None:
             self._source.note("images were turned upright, as their EXIF orientation says")
-            image = ImageOps.exif_transpose(image)
-        if image.mode in ("I;16", "I;16B", "I;16L", "I;16N"):
+            image = image.transpose(turn)
+        if is_wide or image.mode in ("I;16", "I;16B", "I;16L", "I;16N"):
             # Pillow's own conversion would clip values above 255.
             self._source.note("16-bit grey levels were reduced to 8 bits")
             levels = np.asarray(image).astype(np.uint32)
@@ -234,3 +239,24 @@ class Stage:
                 self._source.has_colours = True
                 self._source.note(*(() if self._colours else (TO_GREY, "--channels keep keeps the colours")))
         return image.convert("RGB" if self._colours else "L")
+
+
+def _turn(image: "Image") -> "Transpose | None":
+    """Return how an image is turned upright: a camera stores what the sensor saw, and records which side is up."""
+    from PIL import ExifTags
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    try:
+        return turns.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    # What Pillow raises on odd EXIF depends on the damaged byte. The pixels are whole without it.
+    except Exception:
+        return None

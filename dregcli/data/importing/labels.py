@@ -137,7 +137,8 @@ def judge(array: NDArray[Any], names: Sequence[str] = (), *, shape: tuple[int, .
     named = {column for column, name in enumerate(names) if is_label_name(name)}
     look = _Look(array, {0, 1, width - 2, width - 1} | (named if len(named) <= _MOST_CLASSES else set()))
     found = list(_row_numbers(names, look))
-    rest = [column for column in range(width) if column not in {verdict.column for verdict in found}]
+    numbered = {verdict.column for verdict in found}
+    rest = [column for column in range(width) if column not in numbered]
     if len(rest) > 1:
         found += list(_named_labels(names, look, rest)) or list(_labels_by_values(look, rest, shape))
     # At least one column must be left.
@@ -235,10 +236,10 @@ def values_alone(
             away = option("--labels" if each.role == LABELS else "--drop-columns", [each.column], names)
             source.warnings.append(
                 f"{shown_columns([each.column], names)} may be {each.role} ({each.why}), but was kept as a value: "
-                f"{away} leaves it out, and --columns {numbers(kept)} confirms that it is a value"
+                f"{away} leaves it out, and --columns {numbers(kept, names)} confirms that it is a value"
             )
     _report(out, names, count, source)
-    places = [taken.index(column) for column in kept]
+    places = [place for place, column in enumerate(taken) if column not in out]
     if places == list(range(places[0], places[-1] + 1)):
         return array[:, places[0] : places[-1] + 1]
     content = (np.ascontiguousarray(piece[:, places]) for _, piece in pieces(array))
@@ -255,5 +256,5 @@ def _report(out: Mapping[int, tuple[str, str]], names: Sequence[str], count: int
         source.left_out.append(LeftOut(tuple(columns), role, why, named))
         as_role = "" if role == DROPPED else f", as {role}"
         unasked = role != DROPPED and why not in ("--labels", TEXT_IN_IT)
-        back = f"; --columns 1-{count} keeps all" if unasked else ""
+        back = f"; --columns {numbers(range(count), names)} keeps all" if unasked else ""
         source.note(f"left out: {shown_columns(columns, names)}{as_role} ({why}){back}")

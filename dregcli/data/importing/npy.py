@@ -4,7 +4,7 @@ import io
 import math
 import zipfile
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -29,12 +29,8 @@ Read = Callable[[int, tuple[int, ...], np.dtype[Any], Literal["C", "F"]], NDArra
 
 
 def npy_arrays(source: Source) -> list[Named]:
-    """Return the one array of an .npy file, mapped from the file."""
-
-    def read(start: int, shape: tuple[int, ...], dtype: np.dtype[Any], order: Literal["C", "F"]) -> NDArray[Any]:
-        return np.memmap(cast("Any", source.stream), dtype, "r", start, shape, order)
-
-    return [_named("", source.head(_LONGEST_HEADER), source.size, read)]
+    """Return the one array of an .npy file."""
+    return [_named("", source.head(_LONGEST_HEADER), source.size, source.values)]
 
 
 def npz_arrays(source: Source, archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> list[Named]:

@@ -198,7 +198,7 @@ def _draft(source: Source) -> tuple[Draft, str]:
                 for split, array in stored.items()
             ],
             "done": list(source.notes),
-            **({"left_out": [each.as_json() for each in source.left_out]} if source.left_out else {}),
+            **({"left_out": [each.in_short() for each in source.left_out]} if source.left_out else {}),
             "splits": dict(plan.provenance),
             "imported": datetime.now(UTC).isoformat(timespec="seconds"),
             "dreg": __version__,

@@ -14,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dregcli.data.importing import labels
-from dregcli.data.importing.columns import listed, option, resolve, shown_columns
+from dregcli.data.importing.columns import LONGEST_NAME, listed, option, resolve, shown_columns
 from dregcli.data.importing.contract import Named, Source, watched
 from dregcli.errors import DataCorrupt
 
 _COMMENTS: Final = ("#", "%")
 _HEAD: Final = 1 << 18
-"""Bytes that are read to recognise the layout: a line of names may be this long."""
+"""Bytes that are read to recognise the layout; more, if a line of names and a line of numbers need more."""
 _LONGEST_LINE: Final = 1 << 25
-_LONGEST_NAME: Final = 80
+_MOST_HEAD: Final = 4 * _LONGEST_LINE
+"""Most bytes that are read for this: two of the longest lines, and as much for comments before them."""
 _PROBED: Final = 1024
 _MOST_DAMAGE: Final = 0.01
 _LOOKED_AT: Final = 40
@@ -72,14 +73,12 @@ def layout_of(source: Source) -> Layout | None:
     """Recognise the layout of a source from its beginning; None where it does not start like a text of numbers."""
     head = source.head(_HEAD)
     encoding = _encoding(head)
-    text = head.decode(encoding, "replace")
+    text = head.decode(encoding, "replace")[:_PROBED]
     # Only the start is checked, and one damaged byte is allowed: later errors are reported with their line.
-    if len(re.findall(r"[\x00-\x08\x0e-\x1f\x7f]", text[:_PROBED])) > _MOST_DAMAGE * len(text[:_PROBED]):
+    if len(re.findall(r"[\x00-\x08\x0e-\x1f\x7f]", text)) > _MOST_DAMAGE * len(text):
         return None
-    lines = [line for line in re.split(r"\r\n|\n|\r", text) if line.strip()]
-    # The last line may be cut off.
-    lines = lines[:-1] if len(head) == _HEAD and len(lines) > 1 else lines
-    body = [line for line in lines if not line.lstrip().startswith(_COMMENTS)][:_LOOKED_AT]
+    lines = _first_lines(source, encoding)
+    body = _without_comments(lines)[:_LOOKED_AT]
     # Web pages, JSON and ARFF begin with these characters, and may hold many numbers.
     if not body or body[0].lstrip().startswith(("<", "[", "{", "@")):
         return None
@@ -105,6 +104,24 @@ def layout_of(source: Source) -> Layout | None:
         is_names = len(said) == len(first) and any(said) and not any(_number(cell) is not None for cell in said)
         names = said if is_names else []
     return Layout(encoding, separator, decimal_comma, has_points, closed, tuple(names), has_header, tuple(first))
+
+
+def _first_lines(source: Source, encoding: str) -> list[str]:
+    """Return the first lines that are not empty, comments too: with two others among them, if there are two."""
+    size = _HEAD
+    while True:
+        text = source.head(size).decode(encoding, "replace")
+        lines = [line for line in re.split(r"\r\n|\n|\r", text) if line.strip()]
+        if size >= source.size:
+            return lines
+        # The last line may be cut off.
+        if len(_without_comments(lines[:-1])) > 1 or size >= _MOST_HEAD:
+            return lines[:-1] or lines
+        size = min(8 * size, _MOST_HEAD)
+
+
+def _without_comments(lines: Sequence[str]) -> list[str]:
+    return [line for line in lines if not line.lstrip().startswith(_COMMENTS)]
 
 
 def _encoding(head: bytes) -> str:
@@ -256,8 +273,7 @@ def text_arrays(source: Source, layout: Layout) -> list[Named]:
 
     def read() -> NDArray[Any]:
         out = _out_unread(layout, asked, is_judged=is_judged)
-        # A name may be as long as a line.
-        layout.names = names = tuple(name[:_LONGEST_NAME] for name in layout.names)
+        layout.names = names = tuple(name[:LONGEST_NAME] for name in layout.names)
         taken = [column for column in range(count) if column not in out]
         with watched(source.watch, "read", source.size, "bytes"):
             array = source.scratch.array(_rows(source, layout, taken), (-1, len(taken)), np.dtype(np.float64))

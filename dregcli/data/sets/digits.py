@@ -66,4 +66,5 @@ DIGITS: Final = Embedded(
     width=8,
     convention=SPLIT_CONVENTION,
     load=load_digits,
+    checksum="4ab55d37ecc83f9707bd406367c5e560921af301adab712e5e4bdcf56b0b8ca6",
 )

@@ -144,5 +144,6 @@ LINEAR_GAUSSIAN: Final = Embedded(
     width=_WIDTH,
     convention=SPLIT_CONVENTION,
     load=load_linear_gaussian,
+    checksum="a15d74312608cd63ccf6ad635cd4b81dfbc63026f78a327b536bd492f8c0493e",
     log_density=lambda x: truth().log_marginal(x),
 )

@@ -20,9 +20,9 @@ class ModelData:
         kind: kind of the values that the model sees: binary, intensities in [0, 1], or real values.
         levels: number of steps from black to white: each intensity is a multiple of 1 / levels, such as 255 for
             bytes. It is 1 for binary and for real values, and for intensities without steps.
-        mean: mean of the training examples, of shape ``shape``, float32.
-        spread: standard deviation of the training examples by value, of shape ``shape``, float32, above 0: at least
-            0.02 for values in [0, 1], and 1 where a real value never varies.
+        mean: mean of the training examples, of shape ``shape``, float32; if pixels are drawn, the mean of the pixels.
+        spread: standard deviation of the same by value, of shape ``shape``, float32, above 0: at least 0.02 for
+            values in [0, 1], and 1 where a real value never varies.
     """
 
     shape: tuple[int, ...]

@@ -1,8 +1,10 @@
 """The list of data sets, their verification and removal: a damaged data set does not hide the others."""
 
+import dataclasses
 import errno
 import fcntl
 import os
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -12,12 +14,14 @@ from dregcli.app.datasets.import_ import ImportWords, import_dataset
 from dregcli.app.datasets.remove import plan_removal, remove_data
 from dregcli.app.datasets.show import show_data
 from dregcli.app.datasets.status import DataStatus, list_data, verify_data
+from dregcli.app.planning.load_data import data_of, load_asked
 from dregcli.data import cache_writer
 from dregcli.data.cache import read_cache
 from dregcli.data.catalogue import DATASETS
 from dregcli.data.folders import cache_path
-from dregcli.errors import DatasetMissing, SpecError, StoreWriteError, UsageError
+from dregcli.errors import DataCorrupt, DatasetMissing, SpecError, StoreWriteError, UsageError
 from dregcli.names import DataKind, Split
+from dregcli.specs.options import RunOptions
 from tests.support.data_import import contents
 from tests.support.listener import Recorder
 
@@ -78,7 +82,7 @@ class TestNames:
 
 class TestTargets:
     @pytest.mark.parametrize("replace", [False, True])
-    @pytest.mark.parametrize("content", ["foreign", "cut", "folder", "pipe", "dangling"])
+    @pytest.mark.parametrize("content", ["foreign", "cut", "text", "folder", "pipe", "dangling"])
     def test_what_is_not_a_data_set_is_never_replaced(self, folder, content, replace):
         path = cache_path("theirs", folder)
         if content == "folder":
@@ -90,15 +94,19 @@ class TestTargets:
         elif content == "foreign":
             with h5py.File(path, "w") as file:
                 file["train"] = REAL
+        elif content == "text":
+            path.write_text("heights of 5 people\n")
         else:
             path.write_bytes(cache_path("mine", folder).read_bytes()[:100])
         before = contents(folder)
-        reason = "may not be a data set of dreg" if content == "cut" else "and does not replace it"
-        with pytest.raises(UsageError, match=reason):
+        reason = "may not be a data set of dreg" if content in ("cut", "text") else "and does not replace it"
+        with pytest.raises(UsageError, match=reason) as caught:
             bring(folder, "theirs", replace=replace)
+        assert ("dreg data rm theirs --force" in str(caught.value.hint)) == (content in ("cut", "text"))
         assert contents(folder) == before
         assert path.exists() or path.is_symlink()
-        assert "theirs" not in [each.name for each in list_data(folder)]
+        # What may have been a data set of dreg is missed; nothing else is.
+        assert ("theirs" in [each.name for each in list_data(folder)]) == (content == "cut")
 
     def test_the_source_is_never_its_own_target(self, folder):
         before = contents(folder)
@@ -176,6 +184,37 @@ class TestList:
             assert "damaged" in str(row(folder, name).problem)
         assert row(folder, "other").status is DataStatus.CACHED
 
+    @pytest.mark.parametrize("left", [0, 3, 100, -1000])
+    def test_a_truncated_one_does_not_vanish(self, folder, left):
+        """dreg's mark lies at the end of the file, which is what a truncation takes."""
+        path = cache_path("mine", folder)
+        path.write_bytes(path.read_bytes()[:left])
+        assert b"dreg-dataset" not in path.read_bytes()
+        self._is_missed(folder, DataCorrupt, "the cached data set 'mine' is damaged")
+        assert "dreg data rm mine --force" in str(row(folder, "mine").removal)
+
+    def test_one_that_the_system_refuses_to_read_does_not_vanish(self, folder, monkeypatch):
+        def denied(path, *_, **__):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+        monkeypatch.setattr(h5py, "File", denied)
+        monkeypatch.setattr("pathlib.Path.open", denied)
+        self._is_missed(folder, DatasetMissing, "the data set 'mine' cannot be read: Permission denied")
+        # It may be whole, so nobody is told to remove it.
+        assert row(folder, "mine").removal is None
+
+    def _is_missed(self, folder, kind, problem):
+        """Every command knows the name, and says what is wrong with the file."""
+        assert row(folder, "mine").status is DataStatus.DAMAGED
+        (verified,) = verify_data(["mine"], folder, Recorder())
+        assert [each.name for each in verify_data([], folder, Recorder()) if each.problem][:1] == ["mine"]
+        assert (str(verified.problem)[: len(problem)], verified.removal) == (problem, row(folder, "mine").removal)
+        options, spec = RunOptions(dataset="mine"), SimpleNamespace(dataset="mine", split_convention="seed-0")
+        _, error, faults = load_asked(options, folder)
+        assert (type(error), faults) == (kind, [])
+        with pytest.raises(kind, match=problem):
+            data_of(spec, folder)
+
     def test_a_folder_where_a_file_should_be(self, folder):
         cache_path("mnist", folder).mkdir()
         assert row(folder, "mnist").status is DataStatus.DAMAGED
@@ -217,6 +256,13 @@ class TestVerify:
         assert "checksum" in str(found.pop("mine"))
         assert set(found.values()) == {None}
         assert watch.open_tasks == 0
+
+    def test_what_comes_with_other_packages(self, folder, monkeypatch):
+        digits, other = DATASETS["digits"], DATASETS["linear-gaussian"].load()
+        monkeypatch.setitem(DATASETS, "digits", dataclasses.replace(digits, load=lambda: other))
+        (found,) = verify_data(["digits"], folder, Recorder())
+        assert "the data set 'digits' has the checksum a15d74312608cd63, not 4ab55d37ecc83f97" in str(found.problem)
+        assert (found.checksum, found.removal) == (None, None)
 
     def test_some(self, folder):
         (found,) = verify_data(["other", "other"], folder, Recorder())
@@ -265,9 +311,7 @@ class TestRemove:
             with pytest.raises(UsageError, match="it may not be a data set of dreg") as caught:
                 plan_removal([name], folder)
             assert caught.value.hint == f"dreg data rm {name} --force --data-dir {folder}"
-        # Whether it still can be told for dreg's decides whether it is listed.
-        assert row(folder, "mine").removal == caught.value.hint.replace("other", "mine")
-        assert "other" not in [each.name for each in list_data(folder)]
+            assert row(folder, name).removal == caught.value.hint
         # What has a name of the catalogue can be downloaded again.
         assert row(folder, "mnist").removal == f"dreg data rm mnist --data-dir {folder}"
         removals = plan_removal(["mnist", "mine", "other"], folder, force=True)

@@ -64,12 +64,25 @@ def test_fixed_pixels_are_those_of_their_split(tmp_path, digits, mapped, binaris
         assert set(np.unique(seen)) == {0.0, 1.0}
         np.testing.assert_array_equal(seen, expected)
     whole = _seen(data, Split.TRAIN, torch.arange(len(digits.splits[Split.TRAIN])))
-    np.testing.assert_array_equal(data.mean, whole.mean(axis=0, dtype=np.float64).astype(np.float32))
-    assert np.abs(data.mean - digits.mean_intensity()).max() > 0.01
+    mean, spread = data.model_data.mean.flatten().numpy(), data.model_data.spread.flatten().numpy()
+    np.testing.assert_array_equal(mean, whole.mean(axis=0, dtype=np.float64).astype(np.float32))
+    assert np.abs(mean - digits.mean_intensity()).max() > 0.01
+    # The spread that the model is told is that of the pixels that it sees, not of the grey levels.
+    np.testing.assert_allclose(spread, whole.std(axis=0).clip(min=LEAST_SPREAD), rtol=1e-4)
 
 
-def test_drawn_pixels_are_centred_by_the_intensity(digits) -> None:
-    np.testing.assert_array_equal(RunData(digits, _spec(digits)).mean, digits.mean_intensity())
+def test_drawn_pixels_have_the_mean_and_the_spread_of_their_intensity(digits) -> None:
+    known, mean = RunData(digits, _spec(digits)).model_data, digits.mean_intensity()
+    np.testing.assert_array_equal(known.mean.flatten().numpy(), mean)
+    pixels = RunData(digits, _spec(digits)).pixels
+    rows, stream = torch.tensor(digits.splits[Split.TRAIN]), torch.Generator().manual_seed(3)
+    drawn = [pixels(rows, lambda: torch.rand(rows.shape, generator=stream)) for _ in range(20)]
+    assert set(torch.cat(drawn).unique().tolist()) == {0.0, 1.0}
+    found, spread = torch.cat(drawn).std(dim=0), known.spread.flatten()
+    # Of 25,940 draws of a pixel the deviation has a standard error of at most .0031.
+    assert (found - spread).abs()[spread > LEAST_SPREAD].max() < 0.015
+    assert (spread - torch.from_numpy(digits.spread())).max() > 0.1
+    assert spread.min() == np.float32(LEAST_SPREAD)
 
 
 @pytest.mark.parametrize("task", ["generative", "structured"])

@@ -106,6 +106,8 @@ def test_names_are_checked_before_any_work(capsys, tmp_path) -> None:
         ([], "name a data set: digits, mnist, "),
         (["digits", "--all"], "--all already includes digits"),
         (["digits", "mnist", "--source", "."], "--source holds one data set, but the command names 2"),
+        (["digits", "--source", "."], "the data set 'digits' is part of the program, and is not read from a source"),
+        (["linear-gaussian", "--source", "nowhere"], "leave --source out: dreg download linear-gaussian"),
         (["--all", "--source", "."], "--source holds one data set, but the command names 8"),
         (["mnist", "--offline", "--source", "http://127.0.0.1/"], "a web address cannot be read offline"),
     ],

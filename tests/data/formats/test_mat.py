@@ -8,7 +8,7 @@ import pytest
 from dregcli.data.formats.mat import mat_variables, parse_mat
 from dregcli.errors import DataCorrupt
 from tests.support import data_mat
-from tests.support.data_mat import compressed, element, mat_bytes, matrix
+from tests.support.data_mat import compressed, element, mat_bytes, matrix, opaque
 
 VALUES = np.arange(12.0).reshape(3, 4) / 11
 
@@ -45,6 +45,26 @@ def test_other_variables_may_be_anything():
     np.testing.assert_array_equal(parse(mat_bytes(cell, matrix("data", VALUES))), VALUES)
 
 
+@pytest.mark.parametrize("pack", [lambda variable: variable, compressed], ids=["plain", "compressed"])
+@pytest.mark.parametrize("first", [True, False])
+def test_objects_of_matlab_are_listed_and_never_read(pack, first):
+    """Strings and tables, whose values are in a part without a name, which is no variable."""
+    data, objects = [pack(matrix("data", VALUES))], [pack(opaque("s", "string")), pack(opaque("grades", "table"))]
+    parts = [*objects, *data] if first else [*data, *objects]
+    content = mat_bytes(*parts, pack(matrix("", VALUES, "uint8")))
+    found = mat_variables(content, where="file", limit=10_000)
+    assert {name: (each.kind, each.shape) for name, each in found.items()} == {
+        "data": ("double", (3, 4)),
+        "s": ("string", ()),
+        "grades": ("table", ()),
+    }
+    np.testing.assert_allclose(parse(content), VALUES)
+    with pytest.raises(DataCorrupt, match="'grades' is a table, not an array of numbers"):
+        parse(content, "grades")
+    with pytest.raises(DataCorrupt, match="two variables 's'"):
+        parse(mat_bytes(*parts, objects[0]))
+
+
 def object_named(kind: int) -> bytes:
     parts = element(6, struct.pack("<II", kind, 0)) + element(5, struct.pack("<ii", 1, 1)) + element(1, b"data")
     if kind == data_mat.STRUCT:
@@ -66,6 +86,7 @@ def object_named(kind: int) -> bytes:
         (data_mat.OBJECT, "object"),
         (data_mat.CHAR, "char"),
         (data_mat.SPARSE, "sparse"),
+        (data_mat.SPARSE | data_mat.LOGICAL << 8, "sparse"),
         (data_mat.FUNCTION, "function"),
     ],
 )

@@ -129,6 +129,12 @@ def test_grey_is_that_of_the_pictures_and_has_one_channel(tmp_path):
     ("values", "options", "reason", "hint"),
     [
         (COLOURS, {}, "3 channels look like colours", "--channels keep to keep them, or --channels grey"),
+        (
+            np.concatenate([COLOURS] * 2, 3)[..., :4],
+            {},
+            "4 channels .* and alpha",
+            "keep to keep them, or save only red",
+        ),
         (PLANES[:, :, :, :3], KEEP, "both the second axis and the last one", "--shape 3x6x3 or --shape 3x3x6"),
         (PLANES[:, :, :3, :3], KEEP, "both", "--shape 3x3x3 if the channels are the second axis"),
         (RANDOM.rand(9, 5, 5, 2), KEEP, r"where C is 1, 3 or 4", "save it in one of these shapes"),
@@ -227,9 +233,10 @@ def test_the_largest_axis_last_gets_a_hint(tmp_path):
         assert not any("--transpose" in note for note in imported.notes), shape
 
 
-def test_colours_turned_and_mirrored_stay_out_of_memory(tmp_path):
+def test_colours_turned_and_mirrored_stay_out_of_memory(tmp_path, monkeypatch):
     n, side = 12_000, 24
     size = n * side * side * 3
+    monkeypatch.setattr("dregcli.data.importing.contract.RESIDENT_BYTES", size // 8)
     out = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", np.uint8, (n, side, side, 3))
     for first in range(0, n, 1000):
         out[first : first + 1000] = (np.arange(1000 * side * side * 3) % 251).reshape(-1, side, side, 3)

@@ -1,5 +1,7 @@
 """Columns of a text that are labels or row numbers never become values in silence, and can be named."""
 
+import shlex
+
 import numpy as np
 import pytest
 
@@ -124,6 +126,38 @@ def test_columns_that_are_named(words, kept, tmp_path):
     left = [at for each in imported.left_out for at in each.columns]
     assert sorted([*left, *kept]) == [0, 1, 2, 3, 4]
     assert any(each.role == LABELS for each in imported.left_out) == ("labels" in words)
+
+
+@pytest.mark.parametrize(
+    ("header", "bad", "left"),
+    [
+        (",0,1,2,3,4,5,6,7", "70,1,,3,,5,6,7,8", [2, 4]),
+        ("# a,b,c,d,5-6,f,g,h,i", "70,1,2,3,,,6,7,8", [4, 5]),
+        (f"a,{'n' * 90},c,d,e,f,g,h,i", "70,,2,3,4,5,6,7,8", [1]),
+    ],
+    ids=["numbers from 0, as pandas names columns", "a range in a comment", "a name that is cut"],
+)
+def test_a_hint_means_the_columns_that_it_says(header, bad, left, tmp_path):
+    """A name comes before a number, so a number that is the name of another column must be written otherwise."""
+    values = beside(COUNT + 5, GREY[:, :8])
+    (tmp_path / "a.csv").write_text(f"{header}\n{text(values)}{bad}\n{text(values)}")
+    hint = str(refuse(tmp_path / "a.csv", tmp_path / "data", f"line 62, column {left[0] + 1} .* is empty").hint)
+    _, given, *_ = shlex.split(hint[hint.index("--drop-columns") :])
+    imported = bring(tmp_path / "a.csv", tmp_path / "data", columns=ColumnWords(drop=(given,)))
+    assert [at for each in imported.left_out if each.role == "dropped" for at in each.columns] == left
+
+
+def test_many_columns_that_are_left_out(tmp_path):
+    """What the data file keeps of them has little room."""
+    values = RANDOM.randint(0, 9, (12, 14_001))
+    np.savetxt(tmp_path / "a.csv", values, "%d", ",")
+    every_second = ",".join(map(str, range(1, 14_002, 2)))
+    imported = bring(tmp_path / "a.csv", tmp_path / "data", columns=ColumnWords(keep=(every_second,)))
+    assert_holds(imported.dataset, seeded(values[:, ::2]))
+    (left,) = imported.left_out
+    assert left.as_json()["columns"] == ",".join(map(str, range(2, 14_001, 2)))
+    (kept,) = read_cache("mine", tmp_path / "data").provenance["left_out"]
+    assert (kept["columns"], kept["count"]) == ("2,4,6,8,10,12,14,16,18,20,22,24 and 6,988 more", 7_000)
 
 
 def test_every_fault_of_the_options_at_once(tmp_path):

@@ -109,6 +109,16 @@ def test_each_is_recognised_by_its_bytes_or_its_name(tmp_path):
         assert error.hint.endswith("--name mine --replace"), name
 
 
+@pytest.mark.parametrize("first", ["PK", "PAR1", "FEA1", "ARROW1", "ORCA", "MATLAB"])
+def test_text_is_text_whatever_its_first_letters_and_its_name_are(first, tmp_path):
+    rows = [[first, "b", "c"], *VALUES[:, :3, 0].tolist()]
+    for name, mark in (("a.csv", ","), ("a.xls", "\t"), ("a.mat", " ")):
+        (tmp_path / name).write_text("".join(mark.join(map(str, row)) + "\n" for row in rows))
+        assert_holds(bring(tmp_path / name, tmp_path / "data").dataset, seeded(VALUES[:, :3, 0]))
+    (tmp_path / "a.csv").write_text(f"{first} are the first letters of a text, and not a format\n" * 9)
+    refuse(tmp_path / "a.csv", tmp_path / "data", "its format is not known", DataCorrupt)
+
+
 def test_a_folder_of_zarr_and_a_dense_h5ad(tmp_path):
     (tmp_path / "a.zarr").mkdir()
     assert "zarr.open" in refuse(tmp_path / "a.zarr", tmp_path / "data", "looks like Zarr", DataCorrupt).hint

@@ -35,6 +35,10 @@ def write_mat73(path, values):
         for key, value in values.items():
             item = file.create_dataset(key, data=value.T, chunks=tuple(min(3, n) for n in value.T.shape))
             item.attrs["MATLAB_class"] = np.bytes_(str(value.dtype).encode())
+        # A string, whose values lie elsewhere in the file.
+        file["s"] = np.array([[0xDD, 2, 1, 1, 1, 1]], np.uint32)
+        file["s"].attrs["MATLAB_class"] = np.bytes_(b"string")
+        file["#refs#/a"], file["#subsystem#/MCOS"] = np.ones((3, 4)), np.ones((1, 5))
     with path.open("r+b") as file:
         file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
 
@@ -287,15 +291,18 @@ def test_copies_across_splits_are_reported(tmp_path):
     assert bring(npy(tmp_path / "b.npy", values), tmp_path / "data", name="b").warnings == ()
 
 
-def test_a_source_that_is_written_to_meanwhile(tmp_path):
-    source = npy(tmp_path / "a.npy", IMAGES)
+@pytest.mark.parametrize(("mode", "more"), [("ab", b"more"), ("wb", b"")])
+@pytest.mark.parametrize("kind", ["npy", "npy-fortran", "idx", "h5"])
+def test_a_source_that_is_written_to_meanwhile(kind, mode, more, tmp_path):
+    """Values that another program has truncated end the process when they are read, if they are mapped."""
+    source = make(kind, tmp_path)
 
     class Meddler(Recorder):
         def begin(self, task, total, unit, *, done=0):
             super().begin(task, total, unit, done=done)
             if task == "write":
-                with source.open("ab") as file:
-                    file.write(b"more")
+                with source.open(mode) as file:
+                    file.write(more)
 
     with pytest.raises(DataCorrupt, match="changed the source while dreg read it"):
         bring(source, tmp_path / "data", Meddler())

@@ -48,7 +48,8 @@ def make(kind, folder):
 
 
 @pytest.mark.parametrize("kind", ["npy", "idx", "h5", "packed.h5"])
-def test_memory_stays_far_below_the_size(kind, tmp_path):
+def test_memory_stays_far_below_the_size(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr("dregcli.data.importing.contract.RESIDENT_BYTES", N * D // 8)
     path = make(kind, tmp_path)
     request = read_request(ImportWords(source=path, name="mine", shape="32x32"), taken={})
     tracemalloc.start()

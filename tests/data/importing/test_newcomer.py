@@ -123,14 +123,18 @@ class TestText:
         assert has(imported, "the first line was left out, as names: l") == (len(header) > 2)
         assert has(imported, "separated by") == (mark != b"\t")
 
-    def test_a_long_line_of_names(self, tmp_path):
-        values = RANDOM.randint(0, 256, (20, 785))
-        np.savetxt(
-            tmp_path / "a.csv", values, "%d", ",", header=",".join(f"pixel{i}" for i in range(785)), comments=""
-        )
+    @pytest.mark.parametrize(
+        ("shape", "name", "comments"),
+        [((20, 785), "pixel", ""), ((20, 785), "p" * 350, ""), ((20, 785), "p" * 350, "# "), ((6, 90_000), "", "")],
+        ids=["long", "names longer than a head", "in a comment", "numbers longer than a head"],
+    )
+    def test_long_lines(self, shape, name, comments, tmp_path):
+        values = RANDOM.randint(0, 256, shape)
+        header = ",".join(f"{name}{i}" for i in range(shape[1])) if name else ""
+        np.savetxt(tmp_path / "a.csv", values, "%d", ",", header=header, comments=comments)
         imported = bring(tmp_path / "a.csv", tmp_path / "data")
         assert_holds(imported.dataset, seeded(values))
-        assert has(imported, "pixel11 and 773 more")
+        assert has(imported, f"{f'{name}11'[:80]} and 773 more") == bool(name)
 
     def test_numbered_columns(self, tmp_path):
         np.savetxt(tmp_path / "a.csv", VALUES, "%d", ",", header="0,1,2,3,4,5", comments="")

@@ -139,6 +139,52 @@ class TestGrey:
         np.testing.assert_array_equal(self.all_of(imported)[0], IMAGES[5].reshape(-1))
         assert "16-bit grey levels were reduced to 8 bits" in imported.notes
 
+    def test_sixteen_bits_of_a_pgm(self, tmp_path):
+        content = b"P5 5 6 65535\n" + (IMAGES[5].astype(">u2") * 257).tobytes()
+        imported = self.bring_one(content, tmp_path, *self.grey())
+        np.testing.assert_array_equal(self.all_of(imported)[0], IMAGES[5].reshape(-1))
+
+    def test_turned_upright(self, tmp_path):
+        """As EXIF defines it: where the first row and the first column of the stored image are to be shown."""
+        turns = [
+            lambda a: a,
+            lambda a: a[:, ::-1],
+            lambda a: a[::-1, ::-1],
+            lambda a: a[::-1],
+            lambda a: a.T,
+            lambda a: np.rot90(a, -1),
+            lambda a: a[::-1, ::-1].T,
+            lambda a: np.rot90(a),
+        ]
+        stored = IMAGES[5][:5, :5]
+        files = [encoded(stored, exif=self.exif(orientation)) for orientation in range(1, 9)]
+        found = self.all_of(self.bring_one(*[files[0], tmp_path], *files[1:]))
+        np.testing.assert_array_equal(found, [turn(stored).reshape(-1) for turn in turns])
+
+    @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+    def test_odd_exif_is_no_damage(self, form, tmp_path):
+        """The pixels are whole; Pillow warns of some of it, and raises an error at some."""
+        good, files = self.exif(1), [encoded(IMAGES[5], form)]
+        odd = [good[:20], good[:8], b"Exif\0\0" + bytes(30), good.replace(b"II*", b"IJ*"), self.exif(0), self.exif(9)]
+        files += [encoded(IMAGES[5], form, exif=exif) for exif in [*odd, good[:10] + b"\xff" * 30]]
+        imported = self.bring_one(*[files[0], tmp_path], *files[1:])
+        found = self.all_of(imported)
+        assert (found == found[0]).all()
+        assert not any("upright" in note for note in imported.notes)
+
+    def exif(self, orientation):
+        return b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+
+    def test_a_photograph_is_large_until_it_is_resized(self, tmp_path):
+        buffer = io.BytesIO()
+        Image.new("1", (4100, 4100), 1).save(buffer, "PNG")
+        files = {f"{i}.png": each for i, each in enumerate([buffer.getvalue(), *self.grey()])}
+        source = place(files, tmp_path, packed=True)
+        error = refuse(source, tmp_path / "data", "promises 4100 x 4100 pixels, more than 16,777,216", DataCorrupt)
+        assert "--resize HxW" in str(error.hint)
+        imported = bring(source, tmp_path / "data", resize="6x5", valid="1", test="1")
+        assert (self.all_of(imported)[0] == 255).all()
+
     def test_a_palette(self, tmp_path):
         buffer = io.BytesIO()
         Image.fromarray(IMAGES[5]).convert("P").save(buffer, "PNG")
