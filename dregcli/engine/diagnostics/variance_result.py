@@ -63,8 +63,8 @@ class Row:
             - ``cosine``: mean cosine to the reference gradient.
             - ``direction``: approximate cosine between u, which is estimated, and the true direction.
             - ``squared_bias``: mean over coordinates of the squared difference between the expected gradient and that
-              of its target, squared nats per squared unit of a parameter. The estimate has no bias of its own, so that
-              it is about 0 for an unbiased pair, and may be below.
+              of its target, squared nats per squared unit of a parameter. The estimate has no bias of its own, so
+              that it is about 0 for an unbiased pair, and may be below.
     """
 
     of: GradientOf
