@@ -28,9 +28,13 @@ def as_toml(spec: RunSpec) -> str:
     return "\n\n".join("\n".join([f"# {panel}", *lines]) for panel, lines in by_panel.items()) + "\n"
 
 
+def _key(name: str) -> str:
+    return name if name.isascii() and name.isidentifier() else _value(name)
+
+
 def _value(value: Any) -> str:  # noqa: ANN401 - of any field
     """Write a value as TOML: the same as JSON, except for tables."""
     if isinstance(value, dict):
-        pairs = (f"{key} = {_value(inner)}" for key, inner in value.items())  # pyright: ignore[reportUnknownVariableType]
+        pairs = (f"{_key(key)} = {_value(inner)}" for key, inner in value.items())  # pyright: ignore[reportUnknownVariableType]
         return f"{{ {', '.join(pairs)} }}"
     return json.dumps(value, ensure_ascii=False)

@@ -64,6 +64,13 @@ def test_what_the_form_does_not_show(tmp_path: Path) -> None:
     for base, before, after, line, why in (
         (TRAINING, "steps = 10\n", "", 'estimator = "dreg"', "a run needs its length"),
         (TRAINING, "steps = 10", "steps = 0", "steps = 0", "steps: must be at least 1, got 0."),
+        (
+            TRAINING,
+            "steps = 10",
+            "lr-schedule = 1\nlr_schedule = 1\nsteps = 10",
+            "[experiment.options]",
+            "given twice",
+        ),
         (TRAINING, "steps = 10", "stepps = 10\nsteps = 10", "stepps = 10", "Did you mean 'steps'?"),
         (TRAINING, '"rws/reparam"', '"rws/stl"', 'estimator = "rws/stl"', "estimator: "),
         (TRAINING, "k = 2\n", "k = 2\nseed = 3\n", "seed = 3", "write seeds below [experiment]"),

@@ -208,11 +208,18 @@ def test_the_command_line_is_stronger_than_a_table_and_a_run_is_given_once(tmp_p
 def test_faults_of_a_sweep(tmp_path: Path) -> None:
     told = faults(tmp_path, sweep=SWEEP.replace("0.01", "-1.0").replace('"reparam"', '"stl"'), k=None)
     assert [each.partition(": ")[0] for each in told] == ["rws/dreg, rws/stl", "rws/stl"]
-    told = faults(tmp_path, sweep="[[run]]\nk = 2\n[[run]]\nk = 2\nnoise = 3\njobs = 3\n", k=None)
-    assert [each.rpartition(": ")[0].rpartition(": ")[2] for each in told] == ["jobs", "noise"], told
-    for text, what in {"k = 2\n": "holds k outside", "run = 3\n": "has no", "x = [": "not valid TOML"}.items():
+    told = faults(tmp_path, sweep="[[run]]\nk = 2\n[[run]]\nk = 2\nnoise = 3\njob = 3\n", k=None)
+    assert [each.rpartition(": ")[0].rpartition(": ")[2] for each in told] == ["job", "noise"], told
+    for text, what in {
+        "k = 2\n": "holds k outside",
+        "run = 3\n": "has no",
+        "x = [": "not valid TOML",
+        "[[run]]\nlog-every=2\nlog_every=3": "log-every is given twice",
+    }.items():
         with pytest.raises(UsageError, match=what):
             planned(tmp_path, sweep=text)
+    with pytest.raises(UsageError, match="log-every is given twice"):
+        planned(tmp_path, config="log-every = 2\nlog_every = 3\n")
 
 
 def test_a_dry_run_says_what_is_done_and_writes_nothing(tmp_path: Path) -> None:
