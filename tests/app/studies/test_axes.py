@@ -203,6 +203,13 @@ def test_a_sweep_is_the_tables_one_after_the_other(tmp_path: Path) -> None:
 def test_the_command_line_is_stronger_than_a_table_and_a_run_is_given_once(tmp_path: Path) -> None:
     plan = planned(tmp_path, sweep=SWEEP, k=8, config="lr = 0.5\n")
     assert labels(plan) == ["iwae/dreg lr=0.5, seed 0", "rws/dreg lr=0.01, seed 0", "rws/reparam lr=0.01, seed 0"]
+    twice = "[[run]]\ntrack_estimators = 'dreg,stl'\n[[run]]\n"
+    assert len(planned(tmp_path, sweep=f"{twice}track_estimators = 'stl'\nlog_every = 50\n").combinations) == 1
+    assert faults(tmp_path, sweep=f"{twice}eval_every = 0\n") == [
+        "track-estimators: dreg,stl and none are for one run of iwae/dreg: give one of them.",
+        "eval-every: 5 and 0 are for one run of iwae/dreg: give one of them.",
+    ]
+    assert len(planned(tmp_path, sweep=f"{twice}seed = 1\n").combinations) == 2
 
 
 def test_faults_of_a_sweep(tmp_path: Path) -> None:
