@@ -22,7 +22,7 @@ from dregcli.app.studies import worker
 from dregcli.app.studies.launch import planned
 from dregcli.engine.models.gaussian_toy import POSTERIOR_VARIANCE, toy_problem
 from dregcli.engine.randomness import Randomness
-from dregcli.errors import RunNotFound, SpecError
+from dregcli.errors import RunNotFound, SpecError, UsageError
 from dregcli.names import Place, Split
 from dregcli.report.aggregate import aggregate
 from dregcli.report.papers.quantities import Wanted, evaluated
@@ -250,6 +250,15 @@ def test_what_is_written_for_a_repository_says_what_it_is() -> None:
         export_paper(experiment, Path("results"), Recorder())
     run_paper(experiment, Recorder())
     listener = Recorder()
+    notes = Path("results/my-scale0.05.md")
+    notes.parent.mkdir()
+    notes.write_text("my notes")
+    Path("results/my-scale0.05.json").write_text('{"paper": "another"}')
+    with pytest.raises(UsageError, match="no earlier export of this experiment"):
+        export_paper(experiment, notes.parent, listener)
+    assert notes.read_text() == "my notes"
+    assert len(list(notes.parent.iterdir())) == 2
+    shutil.rmtree(notes.parent)
     exported = export_paper(experiment, Path("results"), listener)
     content = json.loads(exported.files[0].read_text())
     page = exported.files[1].read_text()
