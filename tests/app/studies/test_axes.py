@@ -92,6 +92,9 @@ def test_a_list_that_is_one_value_stays_one() -> None:
     assert grid_of([{"posterior": "flow:maf,layers=2", "seeds": "0,1", "lr": 0.1}]).axes == ()
     (axis,) = grid_of([{"estimator": "ovis-mc:samples=2,exclusive=true,dreg"}]).axes
     assert axis.values == ("ovis-mc:samples=2,exclusive=true", "dreg")
+    assert grid_of([{"model": "a, b/c,d/x.py:C"}]).axes == (), "the path has commas"
+    (axis,) = grid_of([{"model": "vae,a,b.py:C,conv, con"}]).axes
+    assert axis.values == ("vae", "a,b.py:C", "conv", "con")
     (axis,) = grid_of([{"latent_dim": ["5,4", "3"]}]).axes
     assert axis.values == ((5, 4), 3)
     (axis,) = grid_of([{"model_options": {"width": [3, 4], "depth": 2}}]).axes

@@ -129,15 +129,15 @@ def test_every_command_that_builds_the_model_refuses_code_that_changed(capsys, f
 
 def test_the_copy_in_the_run_and_the_file_at_another_place_are_the_same_code(capsys, folder) -> None:
     found, original = _train(capsys), _weights(_train(capsys, "--steps", 6), 6)
-    (folder / "moved").mkdir()
-    shutil.move(folder / "tiny.py", folder / "moved/tiny.py")
+    (folder / "mo, ved").mkdir()
+    shutil.move(folder / "tiny.py", folder / "mo, ved/tiny.py")
     trusted = run(capsys, "runs", "rerun", found.path, "--trust-code", "--json", "--quiet")
     again = Run(Path(trusted.json["run"]))
     assert _weights(again) == _weights(found)
     # The run that was made from a copy has only the copy.
     assert run(capsys, "train", "--resume", again.path, "--steps", 6).code == 23
     resumed = run(
-        capsys, "train", "--resume", found.path, "--steps", 6, "--model", "moved/tiny.py:TinyVae", "--quiet"
+        capsys, "train", "--resume", found.path, "--steps", 6, "--model", "mo, ved/tiny.py:TinyVae", "--quiet"
     )
     assert resumed.code == 0, resumed.err
     assert resumed.err == ""
