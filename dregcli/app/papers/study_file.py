@@ -27,11 +27,11 @@ def file_faults(paper: Paper) -> list[tuple[Place, str]]:
         return [(("experiment", "runs"), fault.message) for fault in too_many]
     for number, grid in enumerate(grids):
         of_table = asked_grid(grid)
-        here = [*of_table.asked.values()]
-        faults = [*grid.faults, *of_table.faults, *(fault for each in here for fault in each.faults)]
-        faults = faults or [fault for each in here for fault in _pair_faults(each)]
+        combinations = [*of_table.asked.values()]
+        faults = [*grid.faults, *of_table.faults, *(fault for each in combinations for fault in each.faults)]
+        faults = faults or [fault for each in combinations for fault in _pair_faults(each)]
         found += _table_faults(experiment, number, faults)
-        asked += here
+        asked += combinations
     for number, panel in enumerate(paper.figure):
         found += [(("figure", number, name), why) for name, why in _panel_faults(panel, experiment, asked)]
     for number, each in enumerate(paper.published):
