@@ -43,7 +43,7 @@ def read_config(path: Path, option: str = "--config") -> dict[str, Any]:
 
 
 def by_field(options: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return options by field: a file may spell them like the options of the command line, with dashes.
+    """Return options by field: a file may spell them, and those of a model, as they are typed, with dashes.
 
     Raises:
         UsageError: an option is there in both spellings.
@@ -54,5 +54,5 @@ def by_field(options: Mapping[str, Any], where: str) -> dict[str, Any]:
         if field in found:
             what = f"{field.replace('_', '-')} is given twice, once with dashes and once with underscores."
             raise UsageError(what, where=where, hint="leave one of the two out")
-        found[field] = value
+        found[field] = by_field(cast("dict[str, Any]", value), where) if isinstance(value, dict) else value
     return found

@@ -88,12 +88,12 @@ def joined(texts: list[str]) -> str:
 def values_by_name(texts: list[str]) -> dict[str, str | list[str]] | str:
     """Turn ``["depth=2", "width=64"]`` into values by name; return the first text of another form unchanged.
 
-    A name that was given several times has the list of its values, as in a file.
+    A name may have dashes. One that was given several times has the list of its values, as in a file.
     """
     found: dict[str, list[str]] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals):
             return text
-        found.setdefault(name, []).append(value)
+        found.setdefault(name.replace("-", "_"), []).append(value)
     return {name: values if len(values) > 1 else values[0] for name, values in found.items()}

@@ -228,8 +228,13 @@ def test_faults_of_a_sweep(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(UsageError, match=what):
             planned(tmp_path, sweep=text)
-    with pytest.raises(UsageError, match="log-every is given twice"):
-        planned(tmp_path, config="log-every = 2\nlog_every = 3\n")
+    for text in ("log-every = 2\nlog_every = 3\n", "[model-options]\nlog-every = 2\nlog_every = 3\n"):
+        with pytest.raises(UsageError, match="log-every is given twice"):
+            planned(tmp_path, config=text)
+    (one,) = planned(
+        tmp_path, config="[model-options]\nlatent-dim = [3, 5]\n", model="conv", model_options={"latent_dim": 4}
+    ).combinations
+    assert one.spec.model_options["latent_dim"] == 4
 
 
 def test_a_dry_run_says_what_is_done_and_writes_nothing(tmp_path: Path) -> None:
