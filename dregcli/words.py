@@ -92,12 +92,12 @@ def split_list(text: str) -> list[str]:
     return words
 
 
-def listed_words(texts: Iterable[str]) -> list[str]:
+def listed_words(texts: Iterable[str], split: Callable[[str], list[str]] = split_list) -> list[str]:
     """Return the words of an option that may be given several times, each time with one word or a list with commas.
 
     A text without any word stays as it is, so that it is refused where the words are read.
     """
-    return [word for text in texts for word in split_list(text) or [text]]
+    return [word for text in texts for word in split(text) or [text]]
 
 
 def read_word(

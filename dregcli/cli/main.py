@@ -25,7 +25,7 @@ from dregcli.errors import DregError, Interrupted, OutputLost, RunNotFound, Term
 if TYPE_CHECKING:
     from dregcli.cli.render import Terminal
 
-UNEXPECTED = 3
+UNEXPECTED = DregError.exit_code
 
 _READER_LEFT = 141
 """The exit code that a shell reports for a program that SIGPIPE ended."""
@@ -62,6 +62,15 @@ def program() -> Any:  # noqa: ANN401 - Typer keeps the type private
     found: Any = get_command(app)
     found.commands.update(commands())
     return found
+
+
+def _of_a_model(error: Exception) -> DregError | None:
+    """Return an error in the user's words if code of the user's model raised it; see ``raised_by_a_model``."""
+    if "dregcli.app.models.importing" not in sys.modules:  # no code of a user's was run
+        return None
+    from dregcli.app.models.importing import raised_by_a_model
+
+    return raised_by_a_model(error)
 
 
 def _unexpected(arguments: list[str]) -> DregError:
@@ -196,9 +205,10 @@ def _run_command(arguments: list[str]) -> int:
         code = Interrupted.exit_code
     except SystemExit as done:  # raised by Typer's completion
         code = done.code
-    except Exception:
-        _terminal(arguments).error(_unexpected(arguments))
-        return UNEXPECTED
+    except Exception as error:
+        shown = _of_a_model(error) or _unexpected(arguments)
+        _terminal(arguments).error(shown)
+        return shown.exit_code
     if code == 1 and any(f"--{each}-completion" in arguments for each in ("install", "show")):
         what = "Completion works in bash, zsh, fish and PowerShell; your shell was not recognised as one of them."
         _terminal(arguments).error(UsageError(what, hint="run the command in one of these shells"))

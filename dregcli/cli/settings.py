@@ -93,7 +93,7 @@ def _several(field: str, texts: list[str]) -> list[Fault]:
     way = described(field)[1]
     if way is None or way.typed_all:
         return []
-    values = texts if way.has_commas else listed_words(texts)
+    values = texts if way.has_commas else listed_words(texts, way.split)
     return [Fault(field.replace("_", "-"), f"takes one value here, got {', '.join(values)}.")] if values[1:] else []
 
 
@@ -104,7 +104,7 @@ def _read(field: str, texts: list[str]) -> Any:  # noqa: ANN401 - whatever was t
         return way.typed_all(texts) if way and way.typed_all else texts
     if way.has_commas:
         return texts if texts[1:] else _value(field, texts[0])
-    values = [_value(field, text) for text in listed_words(texts)]
+    values = [_value(field, text) for text in listed_words(texts, way.split)]
     return values if values[1:] else values[0]
 
 

@@ -12,7 +12,6 @@ from dregcli.specs.options import SAME_MEANING, RunOptions, described
 from dregcli.specs.resolve import flag
 from dregcli.specs.run import DECIDED_BY_PATIENCE, NO_EFFECT
 from dregcli.wording import typed_list
-from dregcli.words import split_list
 
 MODEL_OPTIONS: Final = "model_options"
 
@@ -188,7 +187,7 @@ def _listed(field: str, entry: str | None, value: object) -> tuple[object, ...] 
     if listed is None:
         kind: Any = RunOptions.model_fields[field].annotation
         is_word = not way.has_commas and kind in (str, str | None)
-        words = split_list(value) if is_word and isinstance(value, str) else []
+        words = way.split(value) if is_word and isinstance(value, str) else []
         return tuple(words) if len(words) > 1 else None
     if not way.has_commas:
         return listed

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,4 +39,20 @@ def read_config(path: Path, option: str = "--config") -> dict[str, Any]:
     if not isinstance(content, dict):
         what = "The file of options does not hold options by name."
         raise UsageError(what, where=str(path), hint="give a TOML file or a run's spec.json")
-    return {key.replace("-", "_"): value for key, value in cast("dict[str, Any]", content).items()}
+    return by_field(cast("dict[str, Any]", content), where=str(path))
+
+
+def by_field(options: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return options by field: a file may spell them, and those of a model, as they are typed, with dashes.
+
+    Raises:
+        UsageError: an option is there in both spellings.
+    """
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        field = name.replace("-", "_")
+        if field in found:
+            what = f"{field.replace('_', '-')} is given twice, once with dashes and once with underscores."
+            raise UsageError(what, where=where, hint="leave one of the two out")
+        found[field] = by_field(cast("dict[str, Any]", value), where) if isinstance(value, dict) else value
+    return found

@@ -60,6 +60,22 @@ def models_with(setting: str) -> list[str]:
     return [word for word, settings in SETTINGS.items() if setting in settings]
 
 
+def split_models(text: str) -> list[str]:
+    """Split words of models with commas between; a comma in the path of a file is part of its word."""
+    words, begun = list[str](), list[str]()
+    for part in text.split(","):
+        word = part.strip()
+        if ":" in part:
+            words.append(",".join([*begun, part]).strip())
+            begun = []
+        elif word in SETTINGS or word in PROGRAMS:
+            words += [*begun, word]
+            begun = []
+        else:
+            begun.append(part)
+    return [each for each in (*words, *map(str.strip, begun)) if each]
+
+
 def short_name(word: str) -> str:
     """Return a model's word as part of a run's name: ``my_model.py:ConvVae`` becomes ``conv-vae``."""
     name = word.rpartition(":")[2].replace("_", "-")

@@ -36,7 +36,7 @@ from dregcli.posteriors import WORDS as POSTERIORS
 from dregcli.specs.binarisation import WORDS as BINARISATIONS
 from dregcli.specs.execution import AUTO, STRICT, Inflation, Positive
 from dregcli.specs.layers import usual_in_words
-from dregcli.specs.models import PROGRAMS
+from dregcli.specs.models import PROGRAMS, split_models
 from dregcli.specs.shown import (
     Panel,
     Shown,
@@ -127,7 +127,7 @@ class Settings(BaseModel, frozen=True):
     )
     data_checksum: str | None = Field(description="Checksum of the pixels of all splits.")
 
-    model: Annotated[str, Shown(Panel.MODEL, "WORD")] = Field(
+    model: Annotated[str, Shown(Panel.MODEL, "WORD", split=split_models)] = Field(
         default=ModelName.VAE.value,
         description=f"{_one_of([*ModelName, *PROGRAMS])}; or a class of your own: my_model.py:ConvVae, "
         "package.module:ConvVae.",

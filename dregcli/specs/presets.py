@@ -13,6 +13,7 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
     # leaves --eval-every open, so that a shorter training is evaluated in proportion.
     "paper": {
         "dataset": "mnist",
+        "model": "vae",
         "objective": "iwae",
         "k": 64,
         "prior_gradient": "score",

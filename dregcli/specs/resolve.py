@@ -1,8 +1,8 @@
 """From typed options to the options of a run: merge the layers of options, and collect all faults of their values."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,12 +16,11 @@ from dregcli.specs.presets import read_preset
 from dregcli.specs.run import RUN_ONLY, RunSpec, spelt_out
 from dregcli.synonyms import did_you_mean, meant
 
-_DATA_OPTIONS = ("data_checksum", "split_convention")
-
-_TYPED_ONLY = ("name", "preset", "config", "sweep", "resume", "runs_dir", "data_dir")
+TYPED_ONLY: Final = (
+    *("preset", "config", "sweep", "resume", "end", "trust_code", "name", "print_config", "dry_run"),
+    *("jobs", "on", "at_once", "slurm", "ray_address", "runs_dir", "data_dir", "json", "quiet"),
+)
 """Options of ``dreg train`` that are no settings of the run."""
-
-_SCREENING_OPTIONS = ("screen_inflation", "screen_precision")
 
 
 def flag(field: str) -> str:
@@ -46,33 +45,40 @@ def merge_layers(layers: Sequence[Mapping[str, Any]]) -> tuple[RunOptions, list[
     """Merge layers of options, the strongest first: the flags, in which None means not given, and then files.
 
     ``steps`` and ``epochs`` have the same meaning, and so have ``seed`` and ``seeds``: the stronger layer counts. If
-    a stronger layer names another data set or another split, the data options of weaker layers are dropped. If it
-    names another ``backward``, their screening options are dropped, and if it changes their ``k``, their ``k_chunk``.
+    a stronger layer names another data set than a weaker one, the data options of this one and of those below it are
+    dropped. The same holds for another split, for the options of another model, for the screening options of another
+    ``backward``, and for the ``k_chunk`` of another ``k``. A layer that leaves the field open keeps its options: they
+    are meant for any value, and a fault if they do not fit.
     If a file is the spec of a run, and a stronger layer changes more than its seed, its ``ROUNDING_ONLY`` options are
     dropped: they may not fit the new run.
 
     Returns:
         The options, and all faults. A value with a fault is replaced by the default of its field.
     """
+    faults = [
+        Fault(other, f"give --{one} or --{other}, not both.")
+        for layer in reversed(layers)
+        for one, other in SAME_MEANING
+        if layer.get(one) is not None and layer.get(other) is not None
+    ]
+    options: dict[str, Any] = {}
+    for layer in reversed(kept_layers(layers)):
+        options |= {**layer, **_merged_model_options(options, layer)}
+    read, of_values = read_options(options)
+    return read, faults + of_values
+
+
+def kept_layers(layers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return layers of options without those that a stronger layer overrules; see ``merge_layers``."""
     flags, *files = layers
     given = [{key: value for key, value in flags.items() if value is not None}]
     stronger: Mapping[str, Any] = given[0]
     for file in files:
         given.append(dict(_of_a_file(file, stronger)))
         stronger = {**given[-1], **stronger}
-    faults: list[Fault] = []
-    options: dict[str, Any] = {}
-    for layer in reversed(given):
-        faults += [
-            Fault(other, f"give --{one} or --{other}, not both.")
-            for one, other in SAME_MEANING
-            if one in layer and other in layer
-        ]
-        for key in _overruled(layer, options):
-            options.pop(key, None)
-        options |= {**layer, **_merged_model_options(options, layer)}
-    read, of_values = read_options(options)
-    return read, faults + of_values
+    for number in reversed(range(len(given))):
+        _overrule(given[number], given[number + 1 :])
+    return given
 
 
 def _merged_model_options(options: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,31 +102,24 @@ def _of_a_file(layer: Mapping[str, Any], stronger: Mapping[str, Any]) -> Mapping
     return whole
 
 
-def _overruled(layer: Mapping[str, Any], options: Mapping[str, Any]) -> Iterable[str]:
-    """Yield the options of weaker layers that a stronger layer makes invalid."""
+def _overrule(layer: Mapping[str, Any], weaker: Sequence[dict[str, Any]]) -> None:
+    """Remove from weaker layers, the strongest first, what a layer overrules or makes invalid."""
 
-    def changes(field: str) -> bool:
-        before = options.get(field, RunOptions.model_fields[field].default)
-        return layer.get(field, before) != before
+    def drop(fields: Iterable[str], since: int = 0) -> None:
+        for field in fields:
+            for each in weaker[since:]:
+                each.pop(field, None)
 
-    if changes("dataset"):
-        yield from _DATA_OPTIONS
-    if changes("split_convention"):
-        yield "data_checksum"
+    for field, belonging in _BELONGING.items():
+        since = next((number for number, each in enumerate(weaker) if field in each), None)
+        if field in layer and since is not None and weaker[since][field] != layer[field]:
+            drop(belonging(weaker[since][field], layer[field]), since)
     if "model" in layer:  # also if it is the same word: it means the code as it is now
-        yield "model_digest"
-    if changes("model"):
-        yield "model_options"
-        yield from _unfit(options.get("model", RunOptions.model_fields["model"].default), layer["model"])
-    if changes("backward"):
-        yield from _SCREENING_OPTIONS
-    if "k" in options and changes("k"):
-        yield "k_chunk"
+        drop(["model_digest"])
     for one, other in SAME_MEANING:
-        if one in layer:
-            yield other
-        if other in layer:
-            yield one
+        if one in layer or other in layer:
+            drop([one, other])
+    drop(field for field in layer if field != "model_options")  # of these each has a name of its own
 
 
 def _unfit(before: object, model: object) -> Iterable[str]:
@@ -129,6 +128,16 @@ def _unfit(before: object, model: object) -> Iterable[str]:
     yield from (name for name in OF_MODELS if name not in has)
     if is_layered(before) != is_layered(model):
         yield from ("hidden", "latent_dim")
+
+
+_BELONGING: Final[Mapping[str, Callable[[object, object], Iterable[str]]]] = {
+    "dataset": lambda _before, _now: ("data_checksum", "split_convention"),
+    "split_convention": lambda _before, _now: ("data_checksum",),
+    "model": lambda before, now: ("model_options", *_unfit(before, now)),
+    "backward": lambda _before, _now: ("screen_inflation", "screen_precision"),
+    "k": lambda _before, _now: ("k_chunk",),
+}
+"""By field, the options that belong to its value: those that fit it no more when another value takes its place."""
 
 
 def read_options(values: Mapping[str, Any]) -> tuple[RunOptions, list[Fault]]:
@@ -141,7 +150,7 @@ def read_options(values: Mapping[str, Any]) -> tuple[RunOptions, list[Fault]]:
     known = [flag(field) for field in RunOptions.model_fields]
     faults: list[Fault] = []
     for field in values:
-        if field in _TYPED_ONLY:
+        if field in TYPED_ONLY:
             faults.append(Fault(flag(field), f"cannot be set in a file: type --{flag(field)} on the command line."))
         elif flag(field) not in known:
             near = did_you_mean(meant(field, known))

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dregcli.words import split_list
+
 
 class Panel(StrEnum):
     """The groups in which the help of a command shows its options."""
@@ -28,6 +30,7 @@ class Shown:
             with all other faults. None means the type of the field.
         has_commas: whether a comma can be a part of one value. Further values of such an option need the option
             again, and in a file they are a list of texts as they are typed: a list of numbers is one value there.
+        split: splits a text with commas between values, as ``dregcli.words.split_list`` does.
         typed_all: turns all texts of an option that was given several times into one value, like ``typed``.
         option: name of the option, if it is not the name of the field.
         must_be: description of a valid value for the message, if the type has several forms.
@@ -39,6 +42,7 @@ class Shown:
     default: str | None = None
     typed: Callable[[str], object] | None = None
     has_commas: bool = False
+    split: Callable[[str], list[str]] = split_list
     typed_all: Callable[[list[str]], object] | None = None
     option: str | None = None
     must_be: str | None = None
@@ -84,12 +88,12 @@ def joined(texts: list[str]) -> str:
 def values_by_name(texts: list[str]) -> dict[str, str | list[str]] | str:
     """Turn ``["depth=2", "width=64"]`` into values by name; return the first text of another form unchanged.
 
-    A name that was given several times has the list of its values, as in a file.
+    A name may have dashes. One that was given several times has the list of its values, as in a file.
     """
     found: dict[str, list[str]] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals):
             return text
-        found.setdefault(name, []).append(value)
+        found.setdefault(name.replace("-", "_"), []).append(value)
     return {name: values if len(values) > 1 else values[0] for name, values in found.items()}

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from dregcli.errors import UsageError
-from dregcli.specs.config import read_config
+from dregcli.specs.config import by_field, read_config
 from dregcli.wording import listed
 
 _TABLE: Final = "run"
@@ -32,4 +32,4 @@ def read_sweep(path: Path) -> list[dict[str, Any]]:
         what = "The file of a sweep has no [[run]] table."
         raise UsageError(what, where=f"--sweep {path}", hint=_HINT)
     every = cast("list[dict[str, Any]]", tables)
-    return [{key.replace("-", "_"): value for key, value in each.items()} for each in every]
+    return [by_field(each, where=f"--sweep {path}, table {number}") for number, each in enumerate(every, start=1)]

@@ -1,7 +1,7 @@
 """A resolved spec as a TOML file for ``--config``."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from dregcli.defaults import MOST_TRAINING_EVAL_K
 from dregcli.specs.options import RunOptions, described
@@ -28,9 +28,14 @@ def as_toml(spec: RunSpec) -> str:
     return "\n\n".join("\n".join([f"# {panel}", *lines]) for panel, lines in by_panel.items()) + "\n"
 
 
+def _key(name: str) -> str:
+    return name if name.isascii() and name.isidentifier() else _value(name)
+
+
 def _value(value: Any) -> str:  # noqa: ANN401 - of any field
     """Write a value as TOML: the same as JSON, except for tables."""
     if isinstance(value, dict):
-        pairs = (f"{key} = {_value(inner)}" for key, inner in value.items())  # pyright: ignore[reportUnknownVariableType]
+        entries = cast("dict[str, Any]", value)
+        pairs = (f"{_key(key)} = {_value(inner)}" for key, inner in entries.items())
         return f"{{ {', '.join(pairs)} }}"
     return json.dumps(value, ensure_ascii=False)

@@ -166,6 +166,9 @@ def test_another_backward_takes_the_screening_of_a_weaker_layer_along() -> None:
     assert (dense.screen_inflation, dense.screen_precision) == (None, None)
     same, _ = merge_options({"backward": "screened"}, config, None)
     assert same.screen_inflation == 0.4
+    for below in (None, {"backward": "dense"}, {"backward": "dense", "screen_inflation": 0.9}):
+        alone, _ = merge_options({"backward": "screened"}, {"screen_inflation": 0.01}, below)
+        assert alone.screen_inflation == 0.01, "the file leaves open for which backward"
     both, _ = merge_options({"backward": "dense", "screen_inflation": 0.1}, config, None)
     assert both.screen_inflation == 0.1, "a contradiction within one layer stays to be told"
 

@@ -142,8 +142,14 @@ def test_sizes_that_cannot_be(model: str, latents: Any, hidden: Any, message: st
 
 def test_a_stronger_layer_with_another_model_drops_sizes_of_another_form() -> None:
     flat = {"hidden": [9], "latent_dim": 3}
-    options, faults = merge_options({"model": "hierarchical"}, flat, None)
+    options, faults = merge_options({"model": "hierarchical"}, {"model": "vae", **flat}, None)
     assert (options.hidden, options.latent_dim, faults) == (None, None, [])
+    options, _ = merge_options({"model": "hierarchical"}, flat, None)
+    assert (options.hidden, options.latent_dim) == ((9,), 3), "a file that names no model means any"
+    options, _ = merge_options({"model": "conv"}, {"model_options": {"a": 1}}, "paper")
+    assert (options.model_options, options.hidden) == ({"a": 1}, None), "the preset is about its own model"
+    options, _ = merge_options({"model": "conv"}, {"model": "x.py:X", "model_options": {"a": 1}}, None)
+    assert options.model_options == {}
     options, faults = merge_options({"model": "vae"}, LAYERS, None)
     assert (options.hidden, options.latent_dim, faults) == (None, None, [])
     options, faults = merge_options({"latent_dim": (5, 4)}, LAYERS, None)

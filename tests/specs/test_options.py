@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from dregcli.cli.lazy import CommandByName
+from dregcli.cli.tree import COMMANDS
 from dregcli.data.catalogue import DATASETS, conventions_of
 from dregcli.names import CONVENTIONS
 from dregcli.specs.options import SAME_MEANING, RunOptions, Settings, described, fields_in_order
-from dregcli.specs.resolve import merge_options, read_options
+from dregcli.specs.resolve import TYPED_ONLY, merge_options, read_options
 from dregcli.specs.run import RunSpec
 from dregcli.specs.schema import schema_of
 from dregcli.specs.shown import Panel
@@ -93,7 +95,10 @@ def test_a_schema_describes_every_field(config: bool) -> None:
 
 
 def test_what_can_only_be_typed_is_refused_in_a_file_with_the_way_to_type_it() -> None:
-    for field in ("name", "preset", "runs_dir"):
+    command = CommandByName("train", COMMANDS["train"]).load()
+    typed = {name.removeprefix("--").replace("-", "_") for each in command.params for name in each.opts}
+    assert set(TYPED_ONLY) == typed - {"model_option", "help"} - set(RunOptions.model_fields)
+    for field in TYPED_ONLY:
         _, (fault,) = read_options({field: "x"})
         name = field.replace("_", "-")
         assert str(fault.message) == f"cannot be set in a file: type --{name} on the command line."

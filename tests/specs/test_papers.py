@@ -61,13 +61,24 @@ def test_all_faults_of_a_file_come_at_once_each_with_its_line(tmp_path: Path) ->
 
 def test_what_the_form_does_not_show(tmp_path: Path) -> None:
     """Options, quantities and pairs, for each kind; every message has a line and a way out."""
+    unbound = TRAINING.replace("steps = 10", 'steps = 10\nfinal_eval = "none"')
     for base, before, after, line, why in (
         (TRAINING, "steps = 10\n", "", 'estimator = "dreg"', "a run needs its length"),
         (TRAINING, "steps = 10", "steps = 0", "steps = 0", "steps: must be at least 1, got 0."),
+        (
+            TRAINING,
+            "steps = 10",
+            "lr-schedule = 1\nlr_schedule = 1\nsteps = 10",
+            "[experiment.options]",
+            "given twice",
+        ),
         (TRAINING, "steps = 10", "stepps = 10\nsteps = 10", "stepps = 10", "Did you mean 'steps'?"),
         (TRAINING, '"rws/reparam"', '"rws/stl"', 'estimator = "rws/stl"', "estimator: "),
         (TRAINING, "k = 2\n", "k = 2\nseed = 3\n", "seed = 3", "write seeds below [experiment]"),
-        (TRAINING, '"rws/reparam"', '"dreg,stl"', 'estimator = "dreg,stl"', "several values are a list of texts"),
+        (TRAINING, '"rws/reparam"', '["dreg", "iwae/dreg"]', 'estimator = ["dreg", "iwae/dreg"]', "is given twice"),
+        (TRAINING, 'x = "k"', 'x = "estimator"', 'x = "estimator"', "is no number in any run"),
+        (TRAINING, 'x = "k"', 'x = "epochs"', 'x = "epochs"', "must be step, or a setting of the runs"),
+        (unbound, 'y = "log-likelihood"\nx', 'y = "bound-test"\nx', 'y = "bound-test"', 'write final_eval = "all"'),
         (TRAINING, 'y = "variance"', 'y = "variants"', 'y = "variants"', "must be one of bound-train"),
         (TRAINING, 'x = "k"', 'x = "z"', 'x = "z"', "must be step, or a setting of the runs"),
         (TRAINING, 'x = "k"', 'x = "estimator.alhpa"', 'x = "estimator.alhpa"', "is no number in any run"),

@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import MetaPathFinder, SourceLoader
 from importlib.machinery import ModuleSpec
@@ -24,7 +25,7 @@ from torch import nn
 from dregcli.app.models.code import Code, CodeKind
 from dregcli.app.models.failures import failure
 from dregcli.engine.programs.contract import LatentModel
-from dregcli.errors import DregError, Fault, SpecError, is_of_memory
+from dregcli.errors import DregError, Fault, ModelFailed, SpecError, is_of_memory
 from dregcli.names import nearest
 
 _PROGRAMS: Final = ("posterior", "model")
@@ -32,6 +33,8 @@ CORRECT: Final = "correct the code, then run the command again"
 _PREFIX: Final = "dreg_model_"
 _numbers: Final = count(1)
 _imported: dict[tuple[str | None, Path | None, str], type[nn.Module]] = {}
+_run_here: Final[list[Code]] = []
+"""All code that this process has run."""
 
 
 def class_of(code: Code) -> type[nn.Module]:
@@ -43,6 +46,7 @@ def class_of(code: Code) -> type[nn.Module]:
     """
     key = (code.digest, code.folder, f"{code.module}:{code.name}")
     if key not in _imported:
+        _run_here.append(code)
         module = _run(code)
         _imported[key] = _checked(getattr(module, code.name, None), module, code)
     return _imported[key]
@@ -68,6 +72,17 @@ def users_code(code: Code, what: str) -> Any:  # noqa: ANN401 - a generator
         if isinstance(error, RuntimeError) and is_of_memory(error):
             raise
         raise failure(error, code.owns, what, CORRECT) from error
+
+
+def raised_by_a_model(error: Exception) -> ModelFailed | None:
+    """Return an error in the user's words if code of a user's model raised it, in a step for example; else None."""
+    if isinstance(error, (DregError, MemoryError)) or is_of_memory(error):
+        return None
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    for code in _run_here:
+        if any(map(code.owns, files)):
+            return failure(error, code.owns, f"{code.name} fails", CORRECT)
+    return None
 
 
 def _run(code: Code) -> ModuleType:

@@ -1,8 +1,10 @@
 """Write the results of an experiment for a repository: a small JSON file, the figure, a page, a user's own file."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.papers.kind import Asked, Made, Results
@@ -10,7 +12,7 @@ from dregcli.app.papers.kinds import kind_of
 from dregcli.app.papers.run import figure_of, results_as_json
 from dregcli.app.papers.scaling import in_a_sentence
 from dregcli.app.papers.showing import NO_NUMBERS
-from dregcli.errors import RunNotFound
+from dregcli.errors import RunNotFound, UsageError
 from dregcli.filesystem import LOCAL, make_folders, write_aside
 from dregcli.report.drawn import Drawn
 from dregcli.report.papers.tables import differences_table, panel_table
@@ -36,6 +38,7 @@ def export_paper(asked: Asked, folder: Path, listener: Listener) -> Exported:
 
     Raises:
         RunNotFound: there are no results at all.
+        UsageError: a file with one of the names is there, and no earlier export.
         StoreWriteError: a file cannot be written.
     """
     results = kind_of(asked.paper).results(asked)
@@ -55,9 +58,38 @@ def export_paper(asked: Asked, folder: Path, listener: Listener) -> Exported:
     files = {folder / f"{asked.stem}{suffix}": each for suffix, each in contents.items()}
     if asked.file.is_own:  # without its file nobody else could run the command
         files[folder / asked.file.path.name] = asked.file.text.encode()
+    _refuse_others(files, folder, asked.file.name)
     for path, each in files.items():
         write_aside(LOCAL, path, each)
     return Exported(tuple(files), results.missing)
+
+
+def _refuse_others(files: Mapping[Path, bytes], folder: Path, name: str) -> None:
+    """Refuse to replace files where no JSON file says that an export of this experiment wrote into the folder."""
+    others = [path for path, content in files.items() if path.exists() and not _holds(path, content)]
+    if others and not any(_is_export(each, name) for each in folder.glob("*.json")):
+        what = "Files with these names are there already, and no earlier export of this experiment wrote them."
+        where = ", ".join(map(str, others))
+        raise UsageError(what, where=where, hint="name another folder with --to, or move these files away")
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
+
+
+def _is_export(path: Path, name: str) -> bool:
+    """Whether a file is the JSON of an export of an experiment, at any scale."""
+    if not path.name.startswith(name):
+        return False
+    try:
+        content: object = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    found = cast("dict[str, object]", content) if isinstance(content, dict) else {}
+    return "compared" in found and found.get("paper") == name
 
 
 def _command_of(asked: Asked, word: str) -> str:

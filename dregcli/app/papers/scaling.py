@@ -6,14 +6,16 @@ from contextlib import suppress
 from typing import Any, Final, cast
 
 from dregcli.app.papers.kind import Change, Scaled
-from dregcli.app.papers.shares import fewer_samples, fewer_seeds, whole
-from dregcli.app.papers.study_file import pairs_in
+from dregcli.app.papers.shares import fewer_each, fewer_samples, fewer_seeds, whole
+from dregcli.app.papers.studies import grids_of
+from dregcli.app.studies.asked import asked_grid
 from dregcli.engine.optimisation import parse_schedule
+from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.words import parse_scheduled, short_word
 from dregcli.errors import SpecError
 from dregcli.specs.papers.document import Evaluation, Paper, Training
 from dregcli.specs.resolve import flag
-from dregcli.words import split_pair
+from dregcli.words import split_list, split_pair
 
 _STEPS: Final = ("steps", "warmup_steps", "kl_warmup", "log_every")
 """Options that are numbers of steps. Rows of metrics, which cost nothing, keep their number."""
@@ -38,72 +40,89 @@ def shorter_study(paper: Paper, experiment: Training, share: float) -> Scaled:
         experiment: its runs.
         share: more than 0 and less than 1.
     """
-    tables = [{**experiment.options, **each} for each in experiment.runs]
-    ks = fewer_samples(_least(tables), share, multiple=paper.scale.k_multiple)
-    shorter = _Shorter(share, ks)
-    runs = [shorter.table(each) for each in tables]
+    ks = fewer_samples(_least(experiment), share, multiple=paper.scale.k_multiple)
+    shorter = _Shorter(share, ks, [experiment.options, *experiment.runs])
+    options = shorter.table(experiment.options)
+    runs = [shorter.table(each, experiment.options) for each in experiment.runs]
+    changes = shorter.changes
+    published = [each.model_copy(update={"at": shorter.table(each.at)}) for each in paper.published]
     seeds = experiment.seed_list
     fewer = fewer_seeds(seeds, share, least=paper.scale.least_seeds)
     if len(fewer) < len(seeds):
-        shorter.changed(SEEDS, f"{len(seeds)}", f"{len(fewer)}")
+        changes.append(_change(SEEDS, f"{len(seeds)}", f"{len(fewer)}"))
     evaluation = experiment.evaluation
     if evaluation is not None:
         k = min(evaluation.k, whole(evaluation.k, share, least=max(ks.values(), default=2)))
-        shorter.changed(_EVALUATION, f"{evaluation.k:,}", f"{k:,}")
+        if k < evaluation.k:
+            changes.append(_change(_EVALUATION, f"{evaluation.k:,}", f"{k:,}"))
         evaluation = Evaluation(split=evaluation.split, k=k, n=evaluation.n)
     text = ",".join(map(str, fewer))
     study = experiment.model_copy(
-        update={"options": {}, "runs": runs, "seeds": text, "evaluation": evaluation},
+        update={"options": options, "runs": runs, "seeds": text, "evaluation": evaluation},
     )
-    published = [each.model_copy(update={"at": _at(each.at, ks)}) for each in paper.published]
-    return Scaled(paper.model_copy(update={"experiment": study, "published": published}), shorter.changes)
+    return Scaled(paper.model_copy(update={"experiment": study, "published": published}), tuple(changes))
 
 
-def _at(settings: Mapping[str, Any], ks: Mapping[int, int]) -> dict[str, Any]:
-    """Return the settings of a published number at the smaller K."""
-    k = settings.get("k")
-    return {**settings, "k": ks.get(k, k)} if isinstance(k, int) else dict(settings)
-
-
-def _least(tables: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+def _least(experiment: Training) -> dict[int, int]:
     """Return, for each K of the runs, the fewest samples with which all its pairs are defined."""
     found: dict[int, int] = {}
-    for each in tables:
-        smallest = max((pair.smallest_k for pair in pairs_in(each)), default=1)
-        for k in _numbers(each, "k"):
-            found[k] = max(smallest, found.get(k, 1))
+    for grid in grids_of(experiment):
+        for each in (asked.options for asked in asked_grid(grid).asked.values()):
+            smallest = resolve_pair(parse_scheduled(each.objective).start, each.estimator, each.k).smallest_k
+            found[each.k] = max(smallest, found.get(each.k, 1))
     return found
 
 
-class _Shorter:
-    """Shortens tables of options, and notes each change once."""
+def _change(name: str, before: str, after: str) -> Change:
+    return Change(name, before, after, name in _MAIN)
 
-    def __init__(self, share: float, ks: Mapping[int, int]) -> None:
-        self._share, self._ks = share, ks
+
+class _Shorter:
+    """Shortens tables of options, and notes each change once. Values that differ in some tables stay different.
+
+    Args:
+        share: share of the steps.
+        ks: the smaller number of samples, by K.
+        tables: all tables.
+    """
+
+    def __init__(self, share: float, ks: Mapping[int, int], tables: Sequence[Mapping[str, Any]]) -> None:
+        def fewer(field: str, share: float, least: int = 1) -> dict[int, int]:
+            return fewer_each((value for each in tables for value in _numbers(each, field)), share, least=least)
+
+        self._share = share
+        self._numbers_of = {field: fewer(field, share) for field in _STEPS}
+        self._numbers_of |= {field: fewer(field, math.sqrt(share)) for field in _BETWEEN}
+        self._numbers_of |= {"k": ks, "eval_k": fewer("eval_k", share, 2), "epochs": fewer("epochs", share)}
         self._changes: dict[Change, None] = {}
 
     @property
-    def changes(self) -> tuple[Change, ...]:
-        return tuple(self._changes)
+    def changes(self) -> list[Change]:
+        return list(self._changes)
 
-    def changed(self, name: str, before: str, after: str) -> None:
+    def _changed(self, name: str, before: str, after: str) -> None:
         if before != after:
-            self._changes[Change(name, before, after, name in _MAIN)] = None
+            self._changes[_change(name, before, after)] = None
 
-    def table(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a table of options, in which a value may be a list of values."""
-        found = dict(options)
-        for field in _STEPS:
-            self._numbers(found, field, lambda value: whole(value, self._share))
-        for field in _BETWEEN:
-            self._numbers(found, field, lambda value: whole(value, math.sqrt(self._share)))
-        self._numbers(found, "k", lambda value: self._ks.get(value, value))
-        self._numbers(found, "eval_k", lambda value: whole(value, self._share, least=2) if value > 1 else value)
+    def table(self, options: Mapping[str, Any], shared: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return a table of options, in which a value may be a list of values.
+
+        Args:
+            options: the table.
+            shared: options that lie below it, such as the passes of its schedule.
+        """
+        found, below = dict(options), shared or {}
+        schedule = _split(found.get("lr_schedule", below.get("lr_schedule")))
+        if "lr_schedule" in found and not {"steps", "epochs"} & set(found) and "epochs" in below:
+            found["epochs"] = below["epochs"]  # the passes may follow from this schedule
+        for field in (*_STEPS, *_BETWEEN, "k", "eval_k"):
+            self._numbers(found, field, self._numbers_of[field])
         for field in ("objective", "estimator"):
             self._words(found, field, self._objective_in)
         self._words(found, "lr_schedule", lambda word: parse_schedule(word).shortened(self._share).word)
-        passes = parse_schedule(found["lr_schedule"]).passes if isinstance(found.get("lr_schedule"), str) else None
-        self._numbers(found, "epochs", lambda value: passes or whole(value, self._share))
+        passes = parse_schedule(schedule).shortened(self._share).passes if isinstance(schedule, str) else None
+        fewer = self._numbers_of["epochs"]
+        self._numbers(found, "epochs", dict.fromkeys(fewer, passes) if passes else fewer)
         return found
 
     def _objective_in(self, word: str) -> str:
@@ -117,16 +136,16 @@ class _Shorter:
                 return shorter if objective is None else f"{shorter}/{estimator}"
         return word
 
-    def _numbers(self, options: dict[str, Any], field: str, shorter: Callable[[int], int]) -> None:
+    def _numbers(self, options: dict[str, Any], field: str, shorter: Mapping[int, int]) -> None:
         before = _numbers(options, field)
         if not before:
             return
-        after = [shorter(each) for each in before]
+        after = [shorter.get(each, each) for each in before]
         options[field] = after if isinstance(options[field], list) else after[0]
-        self.changed("K" if field == "k" else flag(field), _listed(before), _listed(after))
+        self._changed("K" if field == "k" else flag(field), _listed(before), _listed(after))
 
     def _words(self, options: dict[str, Any], field: str, shorter: Callable[[str], str]) -> None:
-        given = options.get(field)
+        given = _split(options.get(field))
         words = cast("list[object]", given) if isinstance(given, list) else [given]
         if not all(isinstance(each, str) for each in words):
             return
@@ -138,7 +157,7 @@ class _Shorter:
                 return  # reported with the options
         options[field] = after if isinstance(given, list) else after[0]
         for one, other in zip(words, after, strict=True):
-            self.changed(flag(field), str(one), other)
+            self._changed(flag(field), str(one), other)
 
 
 def _numbers(options: Mapping[str, Any], field: str) -> list[int]:
@@ -147,6 +166,12 @@ def _numbers(options: Mapping[str, Any], field: str) -> list[int]:
     values = cast("Sequence[object]", given) if isinstance(given, list) else [given]
     kept = [each for each in values if isinstance(each, int) and not isinstance(each, bool)]
     return kept if len(kept) == len(values) else []
+
+
+def _split(given: object) -> object:
+    """Return the words of a text with commas as a list; anything else as it is."""
+    words = split_list(given) if isinstance(given, str) else []
+    return words if len(words) > 1 else given
 
 
 def _listed(values: Sequence[int]) -> str:

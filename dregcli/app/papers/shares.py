@@ -1,12 +1,21 @@
 """Numbers of a shorter experiment."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 
 def whole(value: int, share: float, *, least: int = 1) -> int:
     """Return a share of a whole number, rounded, but at least ``least``; 0, which means never, stays 0."""
     return max(least, round(value * share)) if value else 0
+
+
+def fewer_each(values: Iterable[int], share: float, *, least: int = 1) -> dict[int, int]:
+    """Return a share of each whole number; see ``whole``. Different numbers stay different, in the same order."""
+    found: dict[int, int] = {}
+    last = -1
+    for value in sorted(set(values)):
+        found[value] = last = max(whole(value, share, least=min(least, value)), last + 1)
+    return found
 
 
 def fewer_seeds(seeds: Sequence[int], share: float, *, least: int = 1) -> tuple[int, ...]:

@@ -18,7 +18,8 @@ from dregcli.report.aggregate import number
 from dregcli.report.groups import Group
 from dregcli.report.papers.quantities import Wanted
 from dregcli.report.settings import shown_setting, shown_value, with_model_options
-from dregcli.specs.options import described
+from dregcli.specs.axes import Grid
+from dregcli.specs.options import Settings, described
 from dregcli.specs.papers.document import Evaluation, Paper, Training
 from dregcli.specs.papers.lines import Place
 from dregcli.specs.run import RunSpec, as_json, experiment_of, spelt_out
@@ -71,17 +72,19 @@ def training_of(paper: Paper) -> Training:
     return paper.experiment
 
 
-def tables_of(experiment: Training) -> list[dict[str, Any]]:
-    """Return the options of each table of runs, with those that all share."""
-    return [{**experiment.options, "seeds": experiment.seeds, **each} for each in experiment.runs]
+def grids_of(experiment: Training) -> list[Grid]:
+    """Return what each table of runs asks for, on top of the options that all share, as in a sweep."""
+    request = TrainRequest({"seeds": experiment.seeds}, tables=experiment.runs, shared=experiment.options)
+    return request.grids(request.read_files())
 
 
 def request_of(asked: Asked) -> TrainRequest:
     """Return the request of the study, as ``dreg train --sweep`` makes it."""
-    request = asked.request
+    request, experiment = asked.request, training_of(asked.paper)
     return TrainRequest(
-        request.settings,
-        tables=tables_of(training_of(asked.paper)),
+        {**request.settings, "seeds": experiment.seeds},
+        tables=experiment.runs,
+        shared=experiment.options,
         jobs=request.jobs,
         on=request.on,
         at_once=request.at_once,
@@ -151,18 +154,19 @@ def _is_execution(way: Any) -> bool:  # noqa: ANN401 - how a field is shown, or 
     return way is not None and way.panel is HelpPanel.EXECUTION
 
 
-def number_in(word: str, name: str) -> float | None:
-    """Return the number that a parameter has in a word; None if it has none.
+def number_of(settings: Settings, name: str) -> float | None:
+    """Return the number that a setting has, or a parameter in its word; None if there is none.
 
     Args:
-        word: the word of an objective or an estimator.
-        name: field and parameter, such as ``estimator.alpha``.
+        settings: the settings of a run.
+        name: a setting, such as ``k`` or ``model_options.width``; or a parameter, such as ``estimator.alpha``.
     """
+    values = with_model_options(settings.model_dump(mode="json"))
     field, _, parameter = name.partition(".")
-    if field not in _WORDS:
-        return None
+    if name in values or field not in _WORDS:
+        return number(values.get(name))
     try:
-        part: Any = _WORDS[field](word)
+        part: Any = _WORDS[field](str(values[field]))
     except SpecError:
         return None  # reported with the options
     return number(getattr(getattr(part, "start", part), parameter, None))

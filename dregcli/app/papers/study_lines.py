@@ -4,15 +4,14 @@ from collections.abc import Sequence
 
 from dregcli.app.papers.kind import Asked
 from dregcli.app.papers.scaling import shorter_in_words
-from dregcli.app.papers.studies import Member, number_in
+from dregcli.app.papers.studies import Member, number_of
 from dregcli.report.aggregate import number
 from dregcli.report.figures.style import POINTS
 from dregcli.report.papers.outcome import Compared, Drawing, Line, Mark, Point
 from dregcli.report.papers.quantities import QUANTITIES
 from dregcli.report.series import band
-from dregcli.report.settings import setting_name, with_model_options
+from dregcli.report.settings import setting_name
 from dregcli.specs.papers.document import STEP, Panel, Published
-from dregcli.specs.run import RunSpec
 
 
 def drawing_of(
@@ -63,7 +62,7 @@ def _line(label: str, members: Sequence[Member], panel: Panel) -> Line:
         if is_along and quantity.along is not None:
             curves = [found for row in each.group.seeds() if (found := quantity.along(row, panel.network))]
             course = band(curves, points=POINTS)
-        x = None if is_along else _x(each.spec, panel.x)
+        x = None if is_along else number_of(each.spec, panel.x)
         value = quantity.at_end(each.group, panel.network, each.wanted)
         if value is not None and (is_along or x is not None):
             points.append(Point(x, value))
@@ -71,18 +70,10 @@ def _line(label: str, members: Sequence[Member], panel: Panel) -> Line:
     return Line(label, tuple(points), course)
 
 
-def _x(spec: RunSpec, name: str) -> float | None:
-    """Return the number of a setting, or of a parameter of a word, such as ``estimator.alpha``."""
-    field, _, parameter = name.partition(".")
-    if parameter:
-        return number_in(str(getattr(spec, field)), name)
-    return number(with_model_options(spec.model_dump(mode="json")).get(name))
-
-
 def _x_of(published: Published, member: Member, name: str) -> float | None:
     """Return the x of a published number: the one that it names, or that of the runs."""
     named = number(published.at.get(name))
-    return _x(member.spec, name) if named is None else named
+    return number_of(member.spec, name) if named is None else named
 
 
 def compared(asked: Asked, published: Published, member: Member) -> Compared:

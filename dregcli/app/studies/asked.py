@@ -8,10 +8,10 @@ from dregcli.app.planning.words import canonical_words, spread_pair
 from dregcli.app.training.resuming import FREE
 from dregcli.describe import flat
 from dregcli.errors import Fault
-from dregcli.specs.axes import Choice, Grid, Layer, value_in_words
+from dregcli.specs.axes import Axis, Choice, Grid, Layer, value_in_words
 from dregcli.specs.number_lists import parse_seeds
 from dregcli.specs.options import RunOptions
-from dregcli.specs.resolve import flag, merge_layers
+from dregcli.specs.resolve import flag, kept_layers, merge_layers
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,26 @@ def asked_grid(grid: Grid) -> AskedGrid:
     twice: list[Fault] = []
     for axis, alike in list(grid.equal_values({choice: each.meaning for choice, each in asked.items()})):
         words = [value_in_words(axis.values[number]) for number in alike]
-        if axis.layer and len(alike) == len(axis.values) and len(set(words)) > 1:
-            at = grid.axes.index(axis)  # a stronger layer overrules the axis
+        if len(alike) == len(axis.values) and _is_overruled(grid, axis):
+            at = grid.axes.index(axis)
             grid = grid.without(axis)
             asked = {(*choice[:at], *choice[at + 1 :]): each for choice, each in asked.items() if choice[at] == 0}
         else:
             twice += [Fault(flag(axis.name), f"{word} is given twice.") for word in dict.fromkeys(words[1:])]
     return AskedGrid(grid, asked, seeds, [*of_seeds, *of_list, *twice])
+
+
+def _is_overruled(grid: Grid, axis: Axis) -> bool:
+    """Whether a stronger layer overrules a value of an axis, or names what the values do not belong to."""
+    at = grid.axes.index(axis)
+    for choice in grid.choices():
+        kept = kept_layers([spread_pair(layer)[0] for layer in grid.at(choice)])[axis.layer]
+        if axis.entry is not None:
+            if axis.entry not in kept.get(axis.field, {}):
+                return True
+        elif not set(spread_pair({axis.field: axis.values[choice[at]]})[0]) <= set(kept):
+            return True
+    return False
 
 
 def _asked(grid: Grid, choice: Choice, dropped: Sequence[str]) -> Asked:

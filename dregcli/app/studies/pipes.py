@@ -28,7 +28,8 @@ class ProcessWorker:
 
     Args:
         order: the run, as ``Order.document`` returns it.
-        tell: receives the messages, the first at once and the others from other threads; the last one is ``Gone``.
+        tell: receives the messages, the first at once and the others from other threads; the last one that counts
+            is ``Gone``, after which lines may come of processes that the worker has started.
         variables: environment variables that the process gets in addition to those of this process.
     """
 

@@ -21,7 +21,7 @@ from dregcli.report.settings import shown_setting, shown_value, with_model_optio
 from dregcli.specs.axes import size_fault, value_in_words
 from dregcli.specs.options import RunOptions
 from dregcli.specs.resolve import flag
-from dregcli.specs.run import RunSpec
+from dregcli.specs.run import NO_EFFECT, RunSpec
 from dregcli.store.layout import check_name
 
 _HINT: Final = "correct the above; every option is shown by: dreg train --help"
@@ -137,7 +137,7 @@ def plan_study(request: TrainRequest, files: Files, data_dir: Path) -> StudyPlan
         raise missing
     for plan in plans.values():
         check_name(request.name or run_name(plan.spec))
-    if idle := _without_effect(grids, list(plans.values())):
+    if idle := [*_without_effect(grids, list(plans.values())), *_at_odds(grids, list(plans.values()))]:
         raise SpecError(idle, hint=_HINT)
     datasets = {(each.spec.dataset, each.spec.split_convention): each.data.dataset for each in plans.values()}
     return StudyPlan(_combinations(grids, list(plans.values())), datasets, request.name)
@@ -202,6 +202,24 @@ def _without_effect(grids: Sequence[AskedGrid], plans: Sequence[Plan]) -> list[F
             words = " and ".join(value_in_words(axis.values[number]) for number in alike)
             faults.append(Fault(flag(axis.name), f"{words} mean the same run: give one of them."))
     return faults
+
+
+def _at_odds(grids: Sequence[AskedGrid], plans: Sequence[Plan]) -> list[Fault]:
+    """Return a fault for each option of ``NO_EFFECT`` with two values for one run, which is trained once."""
+    asked = [(each, grid.seeds) for grid in grids for each in grid.asked.values()]
+    known: dict[Key, tuple[Asked, RunSpec]] = {}
+    faults: list[Fault] = []
+    for (each, seeds), plan in zip(asked, plans, strict=True):
+        kind, seed = key_of(plan.spec)
+        for key in ((kind, seed) for seed in seeds or (seed,)):
+            other, spec = known.setdefault(key, (each, plan.spec))
+            for field in NO_EFFECT:
+                values = [getattr(one, field) for one in (spec, plan.spec)]
+                is_given = field in other.options.model_fields_set | each.options.model_fields_set
+                if is_given and values[0] != values[1]:
+                    words = " and ".join(value_in_words(None if value == () else value) for value in values)
+                    faults.append(Fault(flag(field), f"{words} are for one run of {each.pair}: give one of them."))
+    return list(dict.fromkeys(faults))
 
 
 def name_faults(name: str) -> list[Fault]:

@@ -1,7 +1,7 @@
 """The request of ``dreg train``, before it is resolved."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class TrainRequest:
         config: a file of options.
         sweep: a file of tables of options, each of which describes some runs of a study.
         tables: such tables themselves, in place of their file; None if there are none.
+        shared: options that all tables share, in place of a config file.
         resume: the run to continue, instead of a new one.
         end: whether the run to continue ends at its last checkpoint.
         trust_code: whether the copy of the model's code that the run to continue keeps may be run.
@@ -58,6 +59,7 @@ class TrainRequest:
     config: Path | None = None
     sweep: Path | None = None
     tables: Sequence[Mapping[str, Any]] | None = None
+    shared: Mapping[str, Any] = field(default_factory=dict[str, Any])
     resume: str | None = None
     end: bool = False
     trust_code: bool = False
@@ -79,7 +81,7 @@ class TrainRequest:
             UsageError: a file cannot be read.
         """
         preset, faults = read_preset(self.preset)
-        config = read_config(self.config) if self.config else {}
+        config = read_config(self.config) if self.config else self.shared
         tables = read_sweep(self.sweep) if self.sweep else self.tables
         sweep = None if tables is None else [with_single_values(each) for each in tables]
         return Files(with_single_values(config), with_single_values(preset), faults, sweep)

@@ -29,7 +29,7 @@ class Worker(Protocol):
 
 
 Start = Callable[[Order, Callable[[Message | Gone], None]], Worker]
-"""Starts a worker, which tells its messages from any thread, in order; the last thing that it tells is ``Gone``.
+"""Starts a worker, which tells its messages from any thread, in order; the last one that counts is ``Gone``.
 
 If no worker can be started, it raises ``WorkerLost``, which ends the study."""
 
@@ -114,9 +114,10 @@ def carried_out(
             except queue.Empty:
                 continue
             if not isinstance(message, Gone):
-                each = running[number]
-                each.listener = each.listener or listener_of(number)
-                _pass_on(message, each, each.listener, stopping=stopping)
+                # What a worker started may print after its end: nobody listens any more.
+                if each := running.get(number):
+                    each.listener = each.listener or listener_of(number)
+                    _pass_on(message, each, each.listener, stopping=stopping)
                 continue
             ended = running.pop(number)
             if ended.listener:

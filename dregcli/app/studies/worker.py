@@ -28,15 +28,20 @@ from dregcli.errors import (
     CheckpointCorrupt,
     DeviceUnavailable,
     Diverged,
+    ModelFailed,
     NotFinite,
     RunStateError,
+    SpecError,
     StoreCorrupt,
 )
 from dregcli.specs.run import RunSpec, as_json
 from dregcli.store.claims import Claim
 from dregcli.store.runs import RunStore
 
-_OF_ONE_RUN: Final = (Diverged, NotFinite, DeviceUnavailable, CheckpointCorrupt, StoreCorrupt, RunStateError)
+_OF_ONE_RUN: Final = (
+    *(Diverged, NotFinite, DeviceUnavailable, CheckpointCorrupt, StoreCorrupt, RunStateError),
+    *(SpecError, ModelFailed),  # faults of the run's model that show only on its data
+)
 """Errors that end one run but not the study. A full disk ends the study, because all other runs would fail, too."""
 
 

@@ -12,6 +12,7 @@ from dregcli.app.common.out_of_memory import out_of_memory
 from dregcli.app.common.ranks import ranks_here
 from dregcli.app.loading.bounds import SplitBounds, not_compiled
 from dregcli.app.loading.model_data import about_model, data_tensors
+from dregcli.app.models.importing import raised_by_a_model
 from dregcli.app.planning.plan import Plan
 from dregcli.app.training.course import Course
 from dregcli.app.training.crew import WARM_UP, Crew
@@ -26,7 +27,7 @@ from dregcli.commands import command
 from dregcli.engine.device import settled_process, using_threads
 from dregcli.engine.models.base import Model
 from dregcli.engine.training import Trainer
-from dregcli.errors import Diverged, DregError, Interrupted, RankLost
+from dregcli.errors import Diverged, DregError, Interrupted, ModelFailed, RankLost
 from dregcli.names import FinalEval, RunStatus, Split
 from dregcli.store.writer import RunWriter
 from dregcli.wording import counted
@@ -370,9 +371,13 @@ class Session:
                 raise
             raise self._ended_without_rank(error) from error
         except Exception as error:
-            self._fail(error)
+            failed = raised_by_a_model(error)
+            self._fail(failed or error)
             if explained := out_of_memory(error, self._spec, self._writer.run):
                 raise explained from error
+            if failed:
+                place = f"{failed.where}; {self._writer.run.path}, step {self._trainer.step}"
+                raise ModelFailed(failed.what, where=place, hint=failed.hint) from error
             raise
         finally:
             with suppress(RankLost):

@@ -46,6 +46,7 @@ class Quantity:
         floor: returns the value of pure noise, given the network; None if there is none.
         needs_evaluation: whether it is the result of an evaluation after training.
         is_tracked: whether runs must track their estimator for it.
+        split: the split of which runs must compute the bound; None if it is no bound of theirs.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Quantity:
     is_log: bool = False
     needs_evaluation: bool = False
     is_tracked: bool = False
+    split: Split | None = None
     floor: Callable[[Group, str], float | None] = lambda _, __: None
 
     def called(self, network: str, wanted: Wanted | None) -> str:
@@ -77,6 +79,7 @@ def _bound(split: Split) -> Quantity:
         _NATS,
         lambda group, _, __: group.bound(split),
         None if split is Split.TEST else course,
+        split=split,
     )
 
 

@@ -4,7 +4,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
+from dregcli.errors import UsageError
 from dregcli.names import Split
+from dregcli.specs.config import by_field
 from dregcli.specs.execution import STRICT, Positive
 from dregcli.specs.number_lists import MOST_SAMPLES, parse_seeds
 
@@ -77,8 +79,10 @@ class Training(_Seeded, frozen=True):
 
 
 def _spelt(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options by field: a file may spell them like the options of the command line, with dashes."""
-    return {name.replace("-", "_"): value for name, value in options.items()}
+    try:
+        return by_field(options, where="")
+    except UsageError as error:
+        raise ValueError(error.what) from None
 
 
 class ToyGradients(_Seeded, frozen=True):

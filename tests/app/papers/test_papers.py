@@ -18,14 +18,14 @@ from dregcli.app.papers.kind import Asked, PaperRequest
 from dregcli.app.papers.kinds import KINDS, kind_of
 from dregcli.app.papers.run import preview_paper, run_paper
 from dregcli.app.papers.showing import NO_NUMBERS
-from dregcli.app.papers.studies import members_of, request_of, tables_of, training_of
+from dregcli.app.papers.studies import members_of, request_of, training_of
 from dregcli.app.papers.toy_file import gradient_of, pair_of
 from dregcli.app.studies import worker
 from dregcli.app.studies.launch import planned
 from dregcli.engine.diagnostics.variance_result import GradientOf
 from dregcli.engine.models.gaussian_toy import POSTERIOR_VARIANCE, toy_problem
 from dregcli.engine.randomness import Randomness
-from dregcli.errors import RunNotFound, SpecError
+from dregcli.errors import RunNotFound, SpecError, UsageError
 from dregcli.names import Network, Place, Split
 from dregcli.report.aggregate import aggregate
 from dregcli.report.papers.quantities import Wanted, evaluated
@@ -124,6 +124,40 @@ def test_a_study_ends_with_numbers_of_its_own_runs_and_is_not_repeated(monkeypat
     assert partly.made.length == "1 seed, 10 steps a run"
 
 
+def test_tables_are_merged_as_those_of_a_sweep() -> None:
+    """A model's options lie over those below by name, a pair names its objective, and lists are those of a sweep."""
+    runs = """
+[experiment.options]
+model = "conv"
+model-options = { latent_dim = 3, channels = 2 }
+estimator = "rws/dreg"
+steps = 10
+[[experiment.runs]]
+objective = "iwae"
+model-options = { latent_dim = [4, 5] }
+[[experiment.runs]]
+model = "vae"
+hidden = ["6", "7,8"]
+epochs = 1
+[[experiment.runs]]
+estimator = "dreg,iwae/stl"
+[[figure]]
+y = "bound-valid"
+"""
+    paper = asked(TRAINING[: TRAINING.index("[experiment.options]")].replace("0-1", "0") + runs)
+    specs = [each.spec for each in planned(request_of(paper), Path("data")).combinations]
+    assert [(each.objective, each.estimator, each.model_options, each.hidden) for each in specs] == [
+        ("iwae", "dreg", {"latent_dim": 4, "channels": 2}, None),
+        ("iwae", "dreg", {"latent_dim": 5, "channels": 2}, None),
+        ("rws", "dreg", {}, (6,)),
+        ("rws", "dreg", {}, (7, 8)),
+        ("rws", "dreg", {"latent_dim": 3, "channels": 2}, None),
+        ("iwae", "stl", {"latent_dim": 3, "channels": 2}, None),
+    ]
+    assert {each.steps for each in specs} == {10, specs[2].steps}
+    assert specs[2].steps != 10, "one pass"
+
+
 def test_a_published_number_stays_at_the_papers_k() -> None:
     """A shorter version has a smaller K, at which the paper may have another number."""
     text = TRAINING.replace("k = 2\n", "k = 16\n").replace("k = 2 }", "k = 16 }")
@@ -131,7 +165,7 @@ def test_a_published_number_stays_at_the_papers_k() -> None:
     results = kind_of(experiment.paper).results(experiment)
     assert [mark.x for mark in results.drawings[2].marks] == [16.0]
     assert results.compared[0].label == "iwae/dreg (K=16 in the paper)"
-    assert tables_of(training_of(experiment.paper))[0]["k"] == 8
+    assert training_of(experiment.paper).options["k"] == 8
 
 
 def test_runs_of_another_machine_count_for_the_table_and_other_runs_do_not() -> None:
@@ -227,6 +261,15 @@ def test_what_is_written_for_a_repository_says_what_it_is() -> None:
         export_paper(experiment, Path("results"), Recorder())
     run_paper(experiment, Recorder())
     listener = Recorder()
+    notes = Path("results/my-scale0.05.md")
+    notes.parent.mkdir()
+    notes.write_text("my notes")
+    Path("results/my-scale0.05.json").write_text('{"paper": "another"}')
+    with pytest.raises(UsageError, match="no earlier export of this experiment"):
+        export_paper(experiment, notes.parent, listener)
+    assert notes.read_text() == "my notes"
+    assert len(list(notes.parent.iterdir())) == 2
+    shutil.rmtree(notes.parent)
     exported = export_paper(experiment, Path("results"), listener)
     content = json.loads(exported.files[0].read_text())
     page = exported.files[1].read_text()

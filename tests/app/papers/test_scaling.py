@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,10 +10,10 @@ from dregcli.app.papers.asking import ask, find_paper
 from dregcli.app.papers.kind import Asked, PaperRequest
 from dregcli.app.papers.kinds import kind_of
 from dregcli.app.papers.shares import fewer_samples, fewer_seeds, whole
-from dregcli.app.papers.studies import tables_of, training_of
+from dregcli.app.papers.studies import training_of
 from dregcli.app.papers.toy_file import toy_of
 from dregcli.errors import SpecError
-from dregcli.specs.papers.document import Paper
+from dregcli.specs.papers.document import Paper, Training
 from dregcli.specs.papers.named import paper_names
 
 NOWHERE = Path("unused")
@@ -20,6 +21,10 @@ NOWHERE = Path("unused")
 
 def asked(word: str, scale: float) -> Asked:
     return ask(PaperRequest(word, scale=scale), runs_dir=NOWHERE, data_dir=NOWHERE, argv=[])
+
+
+def tables_of(experiment: Training) -> list[dict[str, Any]]:
+    return [{**experiment.options, "seeds": experiment.seeds, **each} for each in experiment.runs]
 
 
 def scaled(folder: Path, text: str, scale: float) -> Paper:
@@ -64,6 +69,7 @@ k = [1, 16, 64]
 [[experiment.runs]]
 objective = "vr-iwae:alpha=0.9->0.1@400"
 k = 64
+steps = [1000, 2000]
 hidden = [7, 6]
 [experiment.evaluation]
 k = 5000
@@ -71,7 +77,7 @@ k = 5000
 y = "bound-valid"
 [[published]]
 y = "bound-train"
-at = { estimator = "stl", k = 64 }
+at = { objective = "vr-iwae:alpha=0.9->0.1@400", k = 64, steps = 2000 }
 value = -1.0
 read = "table"
 source = "s"
@@ -89,16 +95,18 @@ what = "w"
     }
     common |= {"eval_k": 10, "lr_schedule": "step:every=75", "seeds": "0,2", "dataset": "digits"}
     assert first == {**common, "estimator": ["dreg", "stl"], "k": [1, 8, 32]}
-    assert second == {**common, "objective": "vr-iwae:alpha=0.9->0.1@100", "k": 32, "hidden": [7, 6]}
+    assert second == {**common, "objective": "vr-iwae:alpha=0.9->0.1@100", "k": 32, "hidden": [7, 6]} | {
+        "steps": [250, 500]
+    }
     evaluation = training_of(paper).evaluation
     assert evaluation is not None
     assert evaluation.k == 1250
-    assert paper.published[0].at == {"estimator": "stl", "k": 32}
+    assert paper.published[0].at == {"objective": "vr-iwae:alpha=0.9->0.1@100", "k": 32, "steps": 500}
     assert paper.published[0].value == -1.0
     changes = asked(str(tmp_path / "my.toml"), 0.25).scaled.changes
     told = {each.name: (each.before, each.after) for each in changes if each.is_main}
     assert told == {
-        "steps": ("1,000", "250"),
+        "steps": ("1,000, 2,000", "250, 500"),
         "K": ("64", "32"),
         "seeds": ("4", "2"),
         "samples of the evaluation": ("5,000", "1,250"),
@@ -106,6 +114,7 @@ what = "w"
     assert ("lr-schedule", "step:every=300", "step:every=75") in {(e.name, e.before, e.after) for e in changes}
     floor = training_of(scaled(tmp_path, text, 1e-9))
     assert (floor.seeds, tables_of(floor)[0]["steps"], tables_of(floor)[0]["k"]) == ("0", 1, [1, 2, 3])
+    assert tables_of(floor)[1]["steps"] == [1, 2], "different numbers stay different"
 
 
 def test_stages_of_a_schedule_end_with_the_run() -> None:

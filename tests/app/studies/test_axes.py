@@ -92,6 +92,9 @@ def test_a_list_that_is_one_value_stays_one() -> None:
     assert grid_of([{"posterior": "flow:maf,layers=2", "seeds": "0,1", "lr": 0.1}]).axes == ()
     (axis,) = grid_of([{"estimator": "ovis-mc:samples=2,exclusive=true,dreg"}]).axes
     assert axis.values == ("ovis-mc:samples=2,exclusive=true", "dreg")
+    assert grid_of([{"model": "a, b/c,d/x.py:C"}]).axes == (), "the path has commas"
+    (axis,) = grid_of([{"model": "vae,a,b.py:C,conv, con"}]).axes
+    assert axis.values == ("vae", "a,b.py:C", "conv", "con")
     (axis,) = grid_of([{"latent_dim": ["5,4", "3"]}]).axes
     assert axis.values == ((5, 4), 3)
     (axis,) = grid_of([{"model_options": {"width": [3, 4], "depth": 2}}]).axes
@@ -203,16 +206,35 @@ def test_a_sweep_is_the_tables_one_after_the_other(tmp_path: Path) -> None:
 def test_the_command_line_is_stronger_than_a_table_and_a_run_is_given_once(tmp_path: Path) -> None:
     plan = planned(tmp_path, sweep=SWEEP, k=8, config="lr = 0.5\n")
     assert labels(plan) == ["iwae/dreg lr=0.5, seed 0", "rws/dreg lr=0.01, seed 0", "rws/reparam lr=0.01, seed 0"]
+    twice = "[[run]]\ntrack_estimators = 'dreg,stl'\n[[run]]\n"
+    assert len(planned(tmp_path, sweep=f"{twice}track_estimators = 'stl'\nlog_every = 50\n").combinations) == 1
+    assert faults(tmp_path, sweep=f"{twice}eval_every = 0\n") == [
+        "track-estimators: dreg,stl and none are for one run of iwae/dreg: give one of them.",
+        "eval-every: 5 and 0 are for one run of iwae/dreg: give one of them.",
+    ]
+    assert len(planned(tmp_path, sweep=f"{twice}seed = 1\n").combinations) == 2
 
 
 def test_faults_of_a_sweep(tmp_path: Path) -> None:
     told = faults(tmp_path, sweep=SWEEP.replace("0.01", "-1.0").replace('"reparam"', '"stl"'), k=None)
     assert [each.partition(": ")[0] for each in told] == ["rws/dreg, rws/stl", "rws/stl"]
-    told = faults(tmp_path, sweep="[[run]]\nk = 2\n[[run]]\nk = 2\nnoise = 3\njobs = 3\n", k=None)
-    assert [each.rpartition(": ")[0].rpartition(": ")[2] for each in told] == ["jobs", "noise"], told
-    for text, what in {"k = 2\n": "holds k outside", "run = 3\n": "has no", "x = [": "not valid TOML"}.items():
+    told = faults(tmp_path, sweep="[[run]]\nk = 2\n[[run]]\nk = 2\nnoise = 3\njob = 3\n", k=None)
+    assert [each.rpartition(": ")[0].rpartition(": ")[2] for each in told] == ["job", "noise"], told
+    for text, what in {
+        "k = 2\n": "holds k outside",
+        "run = 3\n": "has no",
+        "x = [": "not valid TOML",
+        "[[run]]\nlog-every=2\nlog_every=3": "log-every is given twice",
+    }.items():
         with pytest.raises(UsageError, match=what):
             planned(tmp_path, sweep=text)
+    for text in ("log-every = 2\nlog_every = 3\n", "[model-options]\nlog-every = 2\nlog_every = 3\n"):
+        with pytest.raises(UsageError, match="log-every is given twice"):
+            planned(tmp_path, config=text)
+    (one,) = planned(
+        tmp_path, config="[model-options]\nlatent-dim = [3, 5]\n", model="conv", model_options={"latent_dim": 4}
+    ).combinations
+    assert one.spec.model_options["latent_dim"] == 4
 
 
 def test_a_dry_run_says_what_is_done_and_writes_nothing(tmp_path: Path) -> None:

@@ -71,6 +71,10 @@ def test_flags_stand_before_what_a_config_says() -> None:
     assert {each.label for each in by_estimator.combinations} == {f"iwae/reparam, seed {seed}" for seed in range(5)}
     by_both = planned({"seed": 3, "estimator": "dreg"}, seeds="1-2", estimator=["stl", "iwae/dreg"], objective="iwae")
     assert len(by_both.combinations) == 4
+    sizes = {"model_options": {"latent_dim": [8, 16]}, "split_convention": "dreg"}
+    assert [each.spec.model_options["latent_dim"] for each in planned(sizes, model="conv").combinations] == [8, 16]
+    for_vae = planned({"model": "vae", "hidden": ["9", "8"]}, model="conv", seeds="0-1").combinations
+    assert [(each.spec.hidden, each.spec.seed) for each in for_vae] == [(None, 0), (None, 1)]
 
 
 def test_a_runs_spec_may_be_the_config() -> None:
@@ -112,6 +116,8 @@ def test_a_pair_that_contradicts_the_objective() -> None:
 def test_one_pair_twice(words: list[str]) -> None:
     assert any("is given twice" in each for each in faults(estimator=words))
     assert not any("is given twice" in each for each in faults(estimator=["dreg", "iwae/stl", "x"]))
+    with pytest.raises(SpecError, match="is given twice"):
+        planned({"estimator": words})
 
 
 def test_what_is_no_list_of_estimators() -> None:

@@ -154,6 +154,7 @@ def test_more_jobs_than_runs_are_as_many_as_there_are_runs(tmp_path) -> None:
 
 def test_a_worker_that_is_killed_is_a_failed_run_and_the_others_go_on(tmp_path) -> None:
     killed: list[Message | Gone] = [{"begin": ["train", 4, "steps", 0]}, Gone("was killed by SIGKILL")]
+    killed.append({"output": "printed later, by a process that it had started"})
     workers, recorder = Workers(tmp_path, {LABELS[1]: killed}), Recorder()
     result = trained(tmp_path, workers, recorder)
     assert [each.failure is not None for each in result.runs] == [False, True, False, False]

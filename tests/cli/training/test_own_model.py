@@ -129,15 +129,15 @@ def test_every_command_that_builds_the_model_refuses_code_that_changed(capsys, f
 
 def test_the_copy_in_the_run_and_the_file_at_another_place_are_the_same_code(capsys, folder) -> None:
     found, original = _train(capsys), _weights(_train(capsys, "--steps", 6), 6)
-    (folder / "moved").mkdir()
-    shutil.move(folder / "tiny.py", folder / "moved/tiny.py")
+    (folder / "mo, ved").mkdir()
+    shutil.move(folder / "tiny.py", folder / "mo, ved/tiny.py")
     trusted = run(capsys, "runs", "rerun", found.path, "--trust-code", "--json", "--quiet")
     again = Run(Path(trusted.json["run"]))
     assert _weights(again) == _weights(found)
     # The run that was made from a copy has only the copy.
     assert run(capsys, "train", "--resume", again.path, "--steps", 6).code == 23
     resumed = run(
-        capsys, "train", "--resume", found.path, "--steps", 6, "--model", "moved/tiny.py:TinyVae", "--quiet"
+        capsys, "train", "--resume", found.path, "--steps", 6, "--model", "mo, ved/tiny.py:TinyVae", "--quiet"
     )
     assert resumed.code == 0, resumed.err
     assert resumed.err == ""
@@ -185,6 +185,33 @@ def test_a_study_of_an_own_model_is_done_once(capsys, folder) -> None:
     assert all((each.path / "model/tiny.py").read_text() == MODEL for each in runs)
     assert run(capsys, *words).code == 0
     assert len(RunStore(folder / "runs").runs()) == 2
+
+
+def test_a_fault_of_the_model_in_one_run_ends_no_other(capsys, folder) -> None:
+    """One that the checks of the first batch find, one in a step, and one in an evaluation."""
+    lines = (
+        "        self.calls = getattr(self, 'calls', 0) + 1",
+        "        if self.scale == 0.5 and self.calls > 50 or len(x) > 20:",
+        "            raise ValueError('many')",
+        "        if self.scale == 0.25:",
+        "            x = x - x.mean(0)",
+    )
+    head = "    def posterior(self, x, draw):\n"
+    write_model(folder, MODEL.replace(head, head + "\n".join(lines) + "\n"))
+    line = f"{folder}/tiny.py, line {(folder / 'tiny.py').read_text().splitlines().index(lines[2]) + 1}"
+    words = [word if word != "4" else "60" for word in map(str, SHORT)]
+    scales = [word for scale in (0.25, 0.5, 1.0) for word in ("--model-option", f"scale={scale}")]
+    study = run(capsys, "train", *TINY, *words, *scales, "--seeds", "0", "--json")
+    assert [each["status"] for each in study.json["runs"]] == ["failed", "failed", "completed"], study.err
+    assert study.code == 2, "the first failure's"
+    assert "run 1 of 3: iwae/dreg scale=0.25, seed 0: failed: model: " in study.err
+    assert "run 2 of 3: iwae/dreg scale=0.5, seed 0: failed: TinyVae fails: ValueError: many" in study.err
+    alone = run(capsys, "train", *TINY, *words, "--model-option", "scale=0.5")
+    after = run(capsys, "eval", study.json["runs"][2]["run"])
+    for each, place in ((alone, f"{line}; {folder}/runs/{NAME}/v003, step "), (after, line)):
+        assert each.code == 24, each.err
+        assert f"TinyVae fails: ValueError: many\nwhere: {place}" in each.err
+    assert Run(folder / f"runs/{NAME}/v003").info().failures[-1]["kind"] == "ModelFailed"
 
 
 def test_only_the_encoder_of_an_own_model_is_trained(capsys) -> None:

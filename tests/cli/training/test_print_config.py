@@ -5,7 +5,8 @@ import tomllib
 
 import pytest
 
-from dregcli.specs.run import spelt_out
+from dregcli.specs.run import RunSpec, spelt_out
+from dregcli.specs.toml import as_toml
 from tests.support.cli import SMALL, run
 from tests.support.own_models import MODEL, write_model
 
@@ -51,6 +52,8 @@ def test_what_is_printed_is_what_is_trained(capsys, tmp_path, ready) -> None:
     spec = run(capsys, "train", *SMALL, "--print-config", "--json").json
     trained = ready(*SMALL, name="t").spec()
     assert spelt_out(trained) == spec
+    own = RunSpec.model_validate(spec | {"model_options": {"größe": 3, "size": 2}})
+    assert tomllib.loads(as_toml(own))["model_options"] == own.model_options, "quotes are needed outside ASCII"
 
 
 def test_a_study_and_a_resumed_run_have_no_one_config(capsys) -> None:
