@@ -52,9 +52,13 @@ def with_error(value: float | None, stderr: float | None) -> str:
     return f"{value:.{decimals}f} ± {stderr:.{decimals}f}"
 
 
+_MOST_DECIMALS: Final = 8
+"""A smaller error is that of rounding."""
+
+
 def _decimals(stderr: float, usual: int) -> int:
     """Return the usual number of decimals, or as many as an error needs that these would show as zero."""
-    return -math.floor(math.log10(stderr)) if 0.0 < stderr < 0.5 * 10.0**-usual else usual
+    return min(-math.floor(math.log10(stderr)), _MOST_DECIMALS) if 0.0 < stderr < 0.5 * 10.0**-usual else usual
 
 
 def difference(value: float, stderr: float | None) -> str:

@@ -39,7 +39,7 @@ class Annealed:
 
         Its mean square over examples is right for any weights (see ``left_out_variance``). For a single example whose
         chains differ by much more than 1 nat, the standard error itself is uncertain. If all chains missed a region,
-        the standard error does not show it. NaN if one chain alone has a weight above 0.
+        the standard error does not show it. NaN if only one chain has a weight above 0.
         """
         return left_out_variance(self.log_weights).sqrt()
 
@@ -53,7 +53,7 @@ class MeanLogP:
         stderr: standard error over examples, as for a bound; None for a single example.
         of_chains: the part of ``stderr`` that comes from the chains' random numbers: by this much the mean would vary
             if the annealing were repeated at these examples. Compare a difference from another estimate at the same
-            examples with it. None if of an example one chain alone has a weight above 0: then it is not known.
+            examples with it. None if an example has only one chain with a weight above 0: it is not known then.
         n: number of examples.
     """
 

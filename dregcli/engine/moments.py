@@ -74,7 +74,7 @@ class RunningMoments:
     def add(self, vectors: Mapping[str, Tensor]) -> None:
         """Add one vector to each sequence, given by its parts, (P, ...) each; parts that are not given are 0."""
         self.begin(1)
-        for name in self._means.keys() | vectors.keys():
+        for name in {**self._means, **vectors}:
             part = vectors[name] if name in vectors else torch.zeros_like(self._means[name])
             self.make_room(name, part.shape, part)
             new = part.reshape(-1)

@@ -118,7 +118,8 @@ def with_single_values(layer: Layer) -> dict[str, Any]:
 def grid_of(layers: Sequence[Layer]) -> Grid:
     """Find the options with several values in layers of options, the strongest first.
 
-    An option counts where its strongest layer has it; a list in a weaker layer is dropped. ``seeds`` is not an axis.
+    An option counts where its strongest layer has it; of a list in a weaker layer one value is left. ``seeds`` is no
+    axis.
     """
     kept = [dict(layer) for layer in layers]
     axes: list[Axis] = []
@@ -134,6 +135,10 @@ def grid_of(layers: Sequence[Layer]) -> Grid:
                 continue
             _drop(kept[number], field, entry)
             if (field, entry) in stronger:
+                if entry is None and values:
+                    # One value stays, which the stronger layer overrules together with what belongs to it.
+                    given = next(each[field] for each in layers if each.get(field) is not None)
+                    kept[number][field] = given if given in values else values[0]
                 continue
             if fault := _fault(field, entry, values, layers):
                 faults.append(fault)

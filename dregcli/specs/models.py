@@ -73,7 +73,7 @@ def split_models(text: str) -> list[str]:
             begun = []
         else:
             begun.append(part)
-    return [each for each in (*words, *map(str.strip, begun)) if each]
+    return [each.strip() for each in (*words, *begun) if each.strip()]
 
 
 def short_name(word: str) -> str:

@@ -156,6 +156,8 @@ class _Contents:
     def _read(self, name: str) -> bytes:
         if name == layout.RUN_FILE:
             return self._ended
+        if self._files[name].is_dir():
+            raise documents.corrupt(self._files[name], "The folder cannot be read")
         return documents.read_bytes(self._files[name], limit=hdf5.SIZE_LIMIT)
 
 

@@ -76,6 +76,15 @@ def best(folder: Path) -> int | None:
     return marked[-1] if marked else None
 
 
+def is_whole(folder: Path, step: int) -> bool:
+    """Whether a run has an undamaged checkpoint of a step."""
+    try:
+        check_folder(_home(folder, step))
+    except CheckpointCorrupt:
+        return False
+    return True
+
+
 def load(folder: Path, which: Which) -> Checkpoint:
     """Read a checkpoint, which is verified before it is parsed.
 

@@ -202,6 +202,10 @@ class Run:
         """Return the steps of the run's checkpoints, ascending, including damaged checkpoints."""
         return checkpoints.steps(self.path)
 
+    def has_whole_checkpoint(self, step: int) -> bool:
+        """Whether there is an undamaged checkpoint of a step."""
+        return checkpoints.is_whole(self.path, step)
+
     def best(self) -> int | None:
         """Return the step of the best checkpoint, or None."""
         return checkpoints.best(self.path)

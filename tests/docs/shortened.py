@@ -8,11 +8,13 @@ The rules, all of them:
 - An objective that changes does so within half of the table's steps.
 - The data sets have few examples (``tests.support.data_few``).
 - A check that trains a model first trains it for as many steps as the table has.
-- A bias check tests as early as its statistics can.
+- A bias check of a command tests as early as its statistics can; one of a Python block is whole.
 - Figures are composed, but their files are empty.
 """
 
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import pytest
 
@@ -48,6 +50,9 @@ ALSO = {"bias-check": (1, 5), "check-model": (1,)}
 """Exit codes other than 0: after so few batches a verdict may be any, and pages show models with faults."""
 
 
+FIRST_LOOK = bias_check.FIRST_LOOK
+
+
 def shortened(words: list[str]) -> list[str]:
     """A command's words, without ``dreg``, with the numbers of the table."""
     words = [re.sub(r"(->[^@]+@)\d+", rf"\g<1>{STEPS // 2}", word) for word in words]
@@ -57,6 +62,8 @@ def shortened(words: list[str]) -> list[str]:
         elif option in words:
             most *= 2 if "--resume" in words and option == "--steps" else 1
             place = words.index(option) + 1
+            if option == "--max-batches":
+                assert int(words[place]) >= FIRST_LOOK, "the program refuses fewer"
             words[place] = ",".join(str(min(int(each), most)) for each in words[place].split(","))
         elif _belongs(option, words):
             words += [option, str(most)]
@@ -82,4 +89,13 @@ def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
     quick_training(monkeypatch)
     no_ink(monkeypatch)
     monkeypatch.setattr(new_model, "TRAINING_STEPS", STEPS)
-    monkeypatch.setattr(bias_check, "FIRST_LOOK", FEWEST_MEANS)
+
+
+@contextmanager
+def early_looks() -> Generator[None]:
+    """Let bias checks test after few batches."""
+    bias_check.FIRST_LOOK = FEWEST_MEANS
+    try:
+        yield
+    finally:
+        bias_check.FIRST_LOOK = FIRST_LOOK

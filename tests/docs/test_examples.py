@@ -14,7 +14,7 @@ import torch
 
 from dregcli.cli.main import main
 from tests.docs.blocks import PAGES, PLAIN, PYTHON, ROOT, SHELL, Block, before, blocks, commands, name
-from tests.docs.shortened import ALSO, STEPS, shorten, shortened
+from tests.docs.shortened import ALSO, STEPS, early_looks, shorten, shortened
 from tests.support.cli import run
 
 PAGE_OF_CHOICE = (ROOT / "docs" / "choose.md").read_text(encoding="utf-8")
@@ -39,7 +39,8 @@ class Reader:
         if words[0] == "export":
             self._monkeypatch.setenv(*words[1].split("=", 1))
         elif words[0] == "dreg":
-            outcome = run(self._capsys, *shortened(words[1:]))
+            with early_looks():
+                outcome = run(self._capsys, *shortened(words[1:]))
             assert outcome.code in (0, *ALSO.get(words[1], ())), f"{line}\n{outcome.out}\n{outcome.err}"
             self.printed = outcome.out + outcome.err
             if target:

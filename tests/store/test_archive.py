@@ -371,7 +371,7 @@ def test_the_readable_rest_of_a_run_travels_whatever_cannot_be_read(
         with monkeypatch.context() as patch:
             patch.setattr(documents, "read_bytes", refused)
             patch.setattr(layout, "names_in", unlisted)
-            with pytest.raises(StoreCorrupt, match=r"no permission|not a plain file") as caught:
+            with pytest.raises(StoreCorrupt, match=r"no permission|The folder cannot be read") as caught:
                 export_run(FS, copied, target)
             assert "--force" in str(caught.value.hint)
             told = export_run(FS, copied, target, force=True)

@@ -43,6 +43,8 @@ def spec_of_training(subject: Subject, objective: str, estimator: str, k: int) -
     others = {"spec_version", "parent", "data_checksum", "track_estimators", "eval_every"}
     inherited = spec.model_dump(exclude={*others, *RUN_ONLY, *ROUNDING_ONLY})
     given = {"objective": objective, "estimator": estimator, "k": k, "compile": "off", "threads": spec.threads}
+    # The steps stand still, and an optimiser may refuse a schedule that an older run has.
+    given |= {"lr_schedule": "constant", "warmup_steps": 0}
     options, faults = merge_options(given, inherited, None)
 
     def loaded(_options: RunOptions, _data_dir: Path) -> tuple[Dataset | None, DregError | None, list[Fault]]:

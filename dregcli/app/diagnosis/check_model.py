@@ -207,4 +207,5 @@ def _comparison(compared: Compared) -> dict[str, Any]:
         "relative_bias": result.relative_bias if result else None,
         "detectable": result.detectable if result else None,
         "batches": result.n if result else 0,
+        "tested": result is not None and result.evidence is not None,
     }

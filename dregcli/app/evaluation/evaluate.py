@@ -253,7 +253,7 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
     if weights is not None:
         summary["log_w"] = str(weights.finish(_stem(summary), summary).relative_to(run.path))
     found = EvalResult(run, run.path, spec, estimates, opinion, summary)
-    kept = replace(found, path=_keep(found, spec, {"k_chunk": k_chunk, "compile": compiled}))
+    kept = replace(found, path=_keep(found, spec, {"k_chunk": k_chunk, "compile": "on" if model.fused else "off"}))
     for each in unfinished:
         each.forget()
     return kept

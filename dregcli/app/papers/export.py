@@ -56,8 +56,9 @@ def export_paper(asked: Asked, folder: Path, listener: Listener) -> Exported:
     }
     contents |= {".png": drawn.render(".png")} if drawn else {}
     files = {folder / f"{asked.stem}{suffix}": each for suffix, each in contents.items()}
-    if asked.file.is_own:  # without its file nobody else could run the command
-        files[folder / asked.file.path.name] = asked.file.text.encode()
+    own = folder / asked.file.path.name
+    if asked.file.is_own and not (own.exists() and own.samefile(asked.file.path)):
+        files[own] = asked.file.text.encode()  # without it nobody else could run the command
     _refuse_others(files, folder, asked.file.name)
     for path, each in files.items():
         write_aside(LOCAL, path, each)

@@ -120,7 +120,9 @@ class _Shorter:
         for field in ("objective", "estimator"):
             self._words(found, field, self._objective_in)
         self._words(found, "lr_schedule", lambda word: parse_schedule(word).shortened(self._share).word)
-        passes = parse_schedule(schedule).shortened(self._share).passes if isinstance(schedule, str) else None
+        passes = None
+        if isinstance(schedule, str) and "epochs" in found:
+            passes = parse_schedule(schedule).shortened(self._share).passes
         fewer = self._numbers_of["epochs"]
         self._numbers(found, "epochs", dict.fromkeys(fewer, passes) if passes else fewer)
         return found

@@ -16,7 +16,7 @@ from dregcli.app.training.resuming import anew_on_another_device
 from dregcli.app.training.train import environment_now, start
 from dregcli.describe import flat
 from dregcli.engine.device import prepare_process, resolve_device
-from dregcli.errors import SpecError
+from dregcli.errors import SpecError, StoreCorrupt
 from dregcli.names import Capture
 from dregcli.specs.execution import ROUNDING_ONLY
 from dregcli.specs.resolve import spec_faults
@@ -94,9 +94,13 @@ def differing_here(run: Run, spec: RunSpec) -> list[str]:
     other = ["the code of the model differs"] if spec.model_digest != before.model_digest else []
     several = ["the run took its first steps with other code of the model"] if before.model_before else []
     found = dict.fromkeys(differing_fields(run.environment(), now))
-    for each in run.resumed_environments().values():
-        found |= {f"{text} (after a resume)": None for text in differing_fields(each, now) if text not in found}
-    return [*other, *several, *_before_a_resume(run, spec), *found]
+    try:
+        for each in run.resumed_environments().values():
+            found |= {f"{text} (after a resume)": None for text in differing_fields(each, now) if text not in found}
+        resumed = _before_a_resume(run, spec)
+    except StoreCorrupt as error:  # the run can still be repeated, and the first environment is known
+        resumed = [f"what the run had before or after a resume cannot be read ({error.where})"]
+    return [*other, *several, *resumed, *found]
 
 
 def _before_a_resume(run: Run, spec: RunSpec) -> list[str]:

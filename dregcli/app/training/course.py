@@ -1,6 +1,6 @@
 """How a run went so far, beside the trainer's own state: the best validation, the time, and where it started from."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -56,7 +56,7 @@ class Course:
         return found | ({"baseline": asdict(self.baseline)} if self.baseline else {})
 
     def continue_from(
-        self, step: int, state: Mapping[str, Any], valid: Mapping[str, Array], kept: Collection[int]
+        self, step: int, state: Mapping[str, Any], valid: Mapping[str, Array], *, has_best: bool
     ) -> None:
         """Continue the course of earlier processes.
 
@@ -64,15 +64,10 @@ class Course:
             step: step of the checkpoint.
             state: the checkpoint's state.
             valid: the run's rows of validation.
-            kept: the steps of the run's checkpoints. If the best validation's is not among them, the best is one that
-                is.
+            has_best: whether the checkpoint of the best validation is there and whole. If it is not, the best is this
+                step, or the next validation's.
         """
-        self.best = tuple(state["best"]) if state["best"] else None
-        if self.best is not None and self.best[0] not in kept:
-            # It was removed for a better one, which is damaged.
-            rows = zip(valid["step"].tolist(), valid["bound"].tolist(), strict=True)
-            left = [(int(at), bound) for at, bound in rows if at in kept]
-            self.best = max(left, key=lambda each: each[1], default=None)
+        self.best = tuple(state["best"]) if state["best"] and has_best else None
         # A run that was ended early is evaluated after its last checkpoint was written.
         if valid and valid["step"][-1] == step and (self.best is None or valid["bound"][-1] > self.best[1]):
             self.best = step, float(valid["bound"][-1])

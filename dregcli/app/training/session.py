@@ -76,12 +76,15 @@ class Session:
 
     def continue_from(self, step: int, state: dict[str, Any]) -> None:
         """Restore the part of a checkpoint's state that does not belong to the trainer."""
-        run = self._writer.run
-        self._course.continue_from(step, state, run.metrics(Split.VALID), run.checkpoints())
-        before, best = state["best"], self._course.best
-        if before and before[0] not in run.checkpoints():
+        run, before = self._writer.run, state["best"]
+        # It may have been removed for a better one, which is damaged now.
+        lost = before is not None and not run.has_whole_checkpoint(before[0])
+        self._course.continue_from(step, state, run.metrics(Split.VALID), has_best=not lost)
+        if before is not None and lost:
+            best = self._course.best
             now = "the next validation is the best" if best is None else f"the best is now step {best[0]:,}"
-            self._listener.warn(f"the checkpoint of the best validation, step {before[0]:,}, is gone: {now}.")
+            what = f"the checkpoint of the best validation, step {before[0]:,}, is gone or damaged"
+            self._listener.warn(f"{what}: {now}.")
         self._saved_step = step
 
     def train(self, opening: str) -> TrainResult:

@@ -71,7 +71,9 @@ def _comparison(plain: dict[str, Any]) -> str:
     one, other = plain["estimators"]
     noun = "batch" if plain["batches"] == 1 else "batches"
     words = f"{one} against {other}, K={plain['k']}: {plain['verdict']} after {plain['batches']:,} {noun}; "
-    if plain["relative_bias"] is None or plain["detectable"] is None:
+    if not plain["tested"] and plain["verdict"] == Verdict.INCONCLUSIVE:
+        words += "the time ended before the first test"
+    elif plain["relative_bias"] is None or plain["detectable"] is None:
         words += "the bias is lost in noise"
     else:
         words += f"relative bias {plain['relative_bias']:.3f}, and {plain['detectable']:.3f} would be found"

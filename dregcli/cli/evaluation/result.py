@@ -244,8 +244,8 @@ def _exact(result: "EvalResult") -> list[str]:
         missing = found["bound_less_exact"]
         error = bound["mc_stderr"] if key == "model" else missing["stderr"]
         lines.append(
-            f"exact log p(x) {whose[key]}: {_mean(found)}; bound minus exact: {missing['value']:+.4f}"
-            + (f" ± {error:.4f}{' (importance sampling)' if key == 'model' else ''}" if error is not None else "")
+            f"exact log p(x) {whose[key]}: {_mean(found)}; bound minus exact: {difference(missing['value'], error)}"
+            + (" (importance sampling)" if key == "model" and error is not None else "")
         )
     return lines
 
@@ -267,7 +267,7 @@ def _second_opinion(result: "EvalResult", terminal: Terminal) -> list[str]:
     if known := found["mc_stderr"] is not None:
         of_chains = f"of which ± {found['mc_stderr']:.4f} is random error of the chains"
     else:
-        of_chains = "whose random error is not known: of an example, one chain alone has a weight above 0"
+        of_chains = "whose random error is not known, because an example has only one chain with a weight above 0"
         follows = follows if opinion is Opinion.K_TOO_SMALL else "the two are not compared"
     if found["ess"] < _FEW_CHAINS * found["chains"]:
         terminal.warn(

@@ -80,8 +80,8 @@ def verify(
     if replay is not None and replayed is None:
         sound = [run for run in found.runs if not any(each.file.is_relative_to(run.path) for each in faults)]
         words = command("runs", "verify", sound[-1].label, "--replay", str(replay)) if sound else ""
-        without = f". Without them: {words}" if sound else ""
-        terminal.warn(f"nothing was replayed, because files have changed{without}")
+        another = f". To replay a version whose files are whole: {words}" if sound else ""
+        terminal.warn(f"nothing was replayed, because files have changed or are missing{another}")
     raise typer.Exit(_CHECK_SAYS_NO if faults or (replayed and replayed.differences) else 0)
 
 

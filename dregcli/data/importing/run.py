@@ -1,6 +1,7 @@
 """Runs an import from start to end: recognise the source, decide how to convert it, and write the data set safely."""
 
 import hashlib
+import os
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -122,7 +123,9 @@ def _refusal(request: ImportRequest, path: Path, owner: Owner, data_dir: Path) -
             f"'{path.name}' in the data folder cannot be read. It may not be a data set of dreg, so dreg does not "
             "replace it"
         )
-        instead = data_command("data", "rm", name, "--force", data_dir=data_dir)
+        # A file that the system does not let dreg read may be whole.
+        removal = data_command("data", "rm", name, "--force", data_dir=data_dir)
+        instead = removal if os.access(path, os.R_OK) else "let dreg read that file"
     elif request.replace:
         return None
     return UsageError(what, where=str(path), hint=f"take another --name, or {instead}")

@@ -265,10 +265,12 @@ class Model(nn.Module, ABC):
         Raises:
             RuntimeError: the error itself, if nothing is compiled or memory ran out.
         """
-        if not self.fused or is_of_memory(error):
+        why = str(error).strip().partition("\n")[0]
+        # The lines after the first may be those of a compiler that had no memory.
+        if not self.fused or isinstance(error, torch.OutOfMemoryError) or is_of_memory(RuntimeError(why)):
             raise error
         self.unfuse()
-        return str(error).strip().partition("\n")[0]
+        return why
 
 
 class GaussianModel(Model):

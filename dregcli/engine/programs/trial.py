@@ -157,7 +157,8 @@ def _inputs(module: nn.Module, data: ModelData, *, seed: int) -> tuple[Tensor, A
 def kept_values(module: nn.Module) -> Generator[None]:
     """Restore all parameters and buffers that have a size, as a normalisation sets them from its first input.
 
-    A program may put another tensor in a buffer's place, which then gets the value of before.
+    A program may put another tensor in a buffer's place. It gets the value of before, or stays if it has another
+    shape: then the first input gives the buffer its size.
     """
     values = {name: each.detach().clone() for name, each in _named(module) if not is_lazy(each)}
     try:
@@ -165,7 +166,7 @@ def kept_values(module: nn.Module) -> Generator[None]:
     finally:
         with torch.no_grad():
             for name, each in _named(module):
-                if name in values:
+                if name in values and each.shape == values[name].shape:
                     each.copy_(values[name])
 
 

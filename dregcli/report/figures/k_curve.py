@@ -97,8 +97,7 @@ def _points(of_seeds: list[Attrs]) -> list[Point]:
     for k in shared:
         points = [curve[k] for curve in curves]
         values = [_number(each["value"]) for each in points]
-        over = aggregate(values, "larger")
-        if over is None or not all(map(math.isfinite, values)):
+        if not all(map(math.isfinite, values)) or (over := aggregate(values, "larger")) is None:
             continue
         stderr = _number(points[0]["stderr"]) if over.stderr is None else over.stderr
         jackknife = fmean(_jackknife(each) for each in points)  # NaN where a seed has none

@@ -81,7 +81,8 @@ def _figure(setting: str, lines: Sequence[Line], names: Mapping[str, str], sheet
     style.grid(axes)
     part = f" (the highest {len(curves)} of {len(alike)} lines)" if len(curves) < len(alike) else ""
     title = sheet.titled(f"Bound against {name}{part}")
-    others = [f"Not drawn: {counted(n, 'line')} with other bounds."] if (n := len(every) - len(alike)) else []
+    unlike = counted(len(every) - len(alike), "line")
+    others = [f"Not drawn: {unlike} of another split, K or number of examples."] if len(alike) < len(every) else []
     caption = " ".join([_CAPTION.format(name), *others, *legend])
     lay_out(figure, sheet, title, below=Below(entries, caption))
     text = f"{measure.text} against {name}, nats per example, larger is better: {'; '.join(texts)}."
@@ -116,8 +117,10 @@ def _labels(
         return [each.pop() for each in found], ()
     firsts = [_lacking(setting, each.points[0][1]) for each in curves]
     named = labels(firsts)
-    legend = ("The names are those of lines, not of groups.", *named.legend) if named.legend else ()
-    return [named.by_key[each.key] for each in firsts], legend
+    return [named.by_key[each.key] for each in firsts], (
+        "The names are those of lines, not of groups.",
+        *named.legend,
+    )
 
 
 def _without(label: str, setting: str) -> str:

@@ -75,6 +75,10 @@ def test_flags_stand_before_what_a_config_says() -> None:
     assert [each.spec.model_options["latent_dim"] for each in planned(sizes, model="conv").combinations] == [8, 16]
     for_vae = planned({"model": "vae", "hidden": ["9", "8"]}, model="conv", seeds="0-1").combinations
     assert [(each.spec.hidden, each.spec.seed) for each in for_vae] == [(None, 0), (None, 1)]
+    # What belongs to the values of a list goes with it, but not where the stronger layer names one of them.
+    listed = {"k": [16, 64], "k_chunk": 16, "model": ["vae", "linear-gaussian"], "model_options": {"width": 3}}
+    assert [each.spec.k_chunk for each in planned(listed, k=8, model="conv").combinations] == [None]
+    assert [each.spec.k_chunk for each in planned({"k": [16, 64], "k_chunk": 16}, k=64).combinations] == [16]
 
 
 def test_a_runs_spec_may_be_the_config() -> None:

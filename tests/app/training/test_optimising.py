@@ -314,7 +314,21 @@ def test_a_best_checkpoint_that_is_gone_does_not_end_a_run(tmp_path, monkeypatch
     listener = Recorder()
     summary = _resumed(run, listener, end=True).summary
     assert (summary["final_step"], summary["best"], run.best()) == (last, {"step": last, "valid": -2.5}, last)
-    assert f"the checkpoint of the best validation, step 10, is gone: {now}." in listener.warnings
+    assert f"the checkpoint of the best validation, step 10, is gone or damaged: {now}." in listener.warnings
+
+
+@pytest.mark.parametrize(("kept", "damaged"), [(4, (25, 27)), (2, (10,))], ids=["gone", "damaged"])
+def test_a_run_without_its_best_checkpoint_goes_on_and_ends(tmp_path, monkeypatch, kept: int, damaged) -> None:
+    """Step 10 is the best: it was removed for step 25, which is damaged, or it is damaged itself."""
+    _scripted(monkeypatch, -3.0, -2.0, -2.5, -2.6, -1.0)
+    flags: dict[str, Any] = {"steps": 40, "patience": 4, "keep_last": kept, "checkpoint_every": 5}
+    run = _stopped(RunStore(tmp_path), monkeypatch, 27 if 25 in damaged else 17, **flags)
+    for step in damaged:
+        _damage(run, step)
+    _scripted(monkeypatch, -3.0, -2.0, -2.5, -2.6, -2.65, -2.7, -2.8, -2.9)
+    summary = _resumed(run).summary
+    assert (summary["final_step"], summary["best"]) == (20, {"step": 20, "valid": -2.6})
+    assert (run.status(), run.best(), run.has_whole_checkpoint(20)) == (RunStatus.COMPLETED, 20, True)
 
 
 # Another length.

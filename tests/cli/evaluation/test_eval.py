@@ -199,7 +199,7 @@ def test_one_chain_with_a_weight_has_no_error_and_none_leaves_the_other_estimate
     with monkeypatch.context() as patch:
         _chains(patch, alone)
         shown = run(capsys, *few)
-        assert "random error is not known: of an example, one chain alone has a weight above 0" in shown.out
+        assert "random error is not known, because an example has only one chain with a weight above 0" in shown.out
         assert "nan" not in shown.out + shown.err
         assert result_of(run(capsys, *few, "--json"))["ais"]["mc_stderr"] is None
     _chains(monkeypatch, lambda weights: weights[:, 1].fill_(-math.inf))

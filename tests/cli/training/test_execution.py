@@ -144,7 +144,10 @@ def test_a_config_may_hold_them(capsys, tmp_path) -> None:
     assert run(capsys, "train", *MORE, "--config", config, "--name", "c").code == 0
     spec = _only(tmp_path, "c").spec()
     assert (spec["screen_precision"], spec["track_estimators"]) == ("bfloat16", ["dreg", "stl"])
-    assert run(capsys, "train", *MORE, "--config", config, "--backward", "dense", "--name", "d").code == 0
+    dense = ("train", *MORE, "--config", config, "--backward", "dense", "--name", "d")
+    assert run(capsys, *dense).code == 2, "the file leaves the gradient open, so that its precision is meant for any"
+    config.write_text(f'backward = "screened"\n{config.read_text()}')
+    assert run(capsys, *dense).code == 0
     assert "screen_precision" not in _only(tmp_path, "d").spec()
 
 

@@ -234,15 +234,17 @@ def test_a_trial_and_checks_set_no_parameter() -> None:
 
 
 class CountsBatches(FromTheFirstInput):
-    """Also has a running statistic, which it puts in the place of the one before."""
+    """Also has buffers in whose place it puts others: a running statistic, and one whose size its first input gives."""
 
     def __init__(self, data: ModelData) -> None:
         super().__init__(data)
         self.register_buffer("count", torch.zeros(()))
+        self.register_buffer("last", torch.empty(0))
 
     def posterior(self, x: Tensor, draw: Draw) -> None:
         if self.training:
             self.count = self.count + 1
+        self.last = x.flatten(1).mean(0)
         super().posterior(x, draw)
 
 
@@ -256,6 +258,7 @@ def test_only_steps_move_running_statistics() -> None:
     )
     warm.warm_up()
     assert not any(each.any() for each in (module.count, module.is_set, module.shift))
+    assert module.last.shape == (16,)
     take(warm, 2)
     warm.check(state := warm.state())
     assert (module.count.item(), module.is_set.item()) == (2, 1)

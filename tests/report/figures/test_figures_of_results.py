@@ -117,7 +117,7 @@ def test_a_figure_by_a_setting_has_all_groups_and_of_many_lines_the_highest() ->
     (drawn,) = (each for each in setting_figures(*grouped(many)[:2], Sheet()) if each.name == "by-lr")
     assert "the highest 12 of 14 lines" in drawn.title
     assert [xy(each.lines[0])[1][0] for each in drawn.figure.axes[0].containers] == [-float(i) for i in range(12)]
-    assert "Not drawn: 1 line with other bounds." in drawn.caption, "at another K"
+    assert "Not drawn: 1 line of another split, K or number of examples." in drawn.caption, "at another K"
 
 
 def test_the_k_curve_has_means_standard_errors_and_the_jackknife_dashed() -> None:
