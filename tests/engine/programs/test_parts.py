@@ -234,7 +234,7 @@ def test_a_trial_and_checks_set_no_parameter() -> None:
 
 
 class CountsBatches(FromTheFirstInput):
-    """Also has buffers in whose place it puts others: a running statistic, and one whose size its first input gives."""
+    """Replaces buffers by others: a running statistic, and one that gets its size from the first input."""
 
     def __init__(self, data: ModelData) -> None:
         super().__init__(data)
