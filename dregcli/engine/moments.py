@@ -62,6 +62,11 @@ class RunningMoments:
         self._squares: dict[str, Tensor] = {}
 
     @property
+    def names(self) -> Sequence[str]:
+        """The names of the parts that vectors have had."""
+        return [*self._means]
+
+    @property
     def started(self) -> bool:
         """Whether any vector was added."""
         return self._weight > 0.0

@@ -37,6 +37,11 @@ class NetworkMoments:
         self.moving, self.window = RunningMoments(DECAY), RunningMoments(1.0)
         self._waiting: list[Stacked] = []
 
+    @property
+    def names(self) -> set[str]:
+        """The parts of the gradients that were added."""
+        return {*self.moving.names, *(self._waiting[0] if self._waiting else ())}
+
     def add(self, gradients: Stacked) -> None:
         """Add the gradients of one step; the tensors must not be changed afterwards."""
         if self._waiting and _kinds(self._waiting[-1]) != _kinds(gradients):

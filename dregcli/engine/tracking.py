@@ -10,7 +10,7 @@ from dregcli.columns import NETWORKS, STATISTICS, WINDOW_STEPS, TrackedColumn
 from dregcli.engine.execution.batch import Named
 from dregcli.engine.gradients import Step
 from dregcli.engine.network_moments import NetworkMoments
-from dregcli.engine.outer import Stacked
+from dregcli.engine.outer import OuterProducts, Stacked
 from dregcli.engine.pairs import Pair
 from dregcli.engine.words import short_word
 
@@ -26,13 +26,17 @@ class Tracker:
         trained: the pair that trains, at its initial parameters; if it is in ``pairs``, it is measured at the
             parameters that it has learned. Pairs of its objective are measured at the objective of each step.
         device: device of the model.
+        unreached: parameters that count as coordinates only once a step has reached them.
     """
 
-    def __init__(self, pairs: Sequence[Pair], trained: Pair, device: torch.device) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], trained: Pair, device: torch.device, unreached: Sequence[str] = ()
+    ) -> None:
         self._pairs = tuple(pairs)
         self._trained = trained
         self._device = device
         self._moments = {network: NetworkMoments() for network in NETWORKS}
+        self._idle = {network: frozenset(unreached) for network in NETWORKS}
         thetas = list(dict.fromkeys(pair.theta for pair in pairs))
         self._thetas = [thetas.index(pair.theta) for pair in pairs]
 
@@ -50,8 +54,16 @@ class Tracker:
         if train_model:
             gradients["model"] = self._as_at_first(model, pairs)
         for network, each in gradients.items():
-            if each:  # otherwise no parameter of this network is trained
-                self._moments[network].add(each)
+            if counted := self._counted(network, each):  # otherwise no parameter of this network is trained
+                self._moments[network].add(counted)
+
+    def _counted(self, network: str, gradients: Stacked) -> Stacked:
+        """Return the gradients of the parameters that this or an earlier step has reached."""
+        idle = self._idle[network]
+        self._idle[network] = idle = idle - {
+            name for name in idle & gradients.keys() if not _is_zero(gradients[name])
+        }
+        return {name: each for name, each in gradients.items() if name not in idle} if idle else gradients
 
     def _now(self, pair: Pair, current: Pair) -> Pair:
         """Return a pair at the step's objective, if its objective is the one that trains."""
@@ -120,3 +132,8 @@ class Tracker:
         """
         for network, moments in self._moments.items():
             moments.load(tensors, f"{TRACKED}{network}", self._device)
+            self._idle[network] -= moments.names
+
+
+def _is_zero(gradient: Tensor | OuterProducts) -> bool:
+    return isinstance(gradient, Tensor) and not gradient.any()

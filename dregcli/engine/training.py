@@ -127,7 +127,7 @@ class Trainer:
             ),
             LearnedParameters(pair, lr=lr),
             FittedNumbers(self._objective.start, steps_per_epoch=self.steps_per_epoch),
-            Tracker(tracked, pair, examples.device) if tracked else None,
+            Tracker(tracked, pair, examples.device, model.unreached) if tracked else None,
         )
         noise_bytes = 4 * k * batch_size * model.latent_width
         plain = model.repeats and not tracked and not pair.estimator.learned

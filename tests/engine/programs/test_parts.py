@@ -16,13 +16,15 @@ from dregcli.engine.gradients import Step
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.programs.contract import Draw, Given, LatentModel, ModelData, gaussian, standard_normal
 from dregcli.engine.programs.program_model import ProgramModel
+from dregcli.engine.tracking import TRACKED
+from dregcli.engine.training import Trainer
 from dregcli.errors import SpecError
 from tests.support import planted_models as planted
 from tests.support.exact import relative_distance
-from tests.support.plain_models import small_data
+from tests.support.plain_models import SmallModel, small_data
 from tests.support.program_oracle import drawn, far, naive
 from tests.support.program_zoo import PATHS, SCORES, made, pixels_of
-from tests.support.small_training import SCREENED, small_trainer, take
+from tests.support.small_training import SCREENED, K, small_trainer, take
 
 ROLES = {
     "normal": (["decoder.bias", "decoder.weight", "prior"], ["encoder.bias", "encoder.weight"]),
@@ -268,6 +270,56 @@ def test_only_steps_move_running_statistics() -> None:
     take(resumed, 1)
     assert _equal(warm.state().model, resumed.state().model)
     assert _equal(warm.state().model, take(cold, 3).state().model)
+
+
+class Spare(SmallModel):
+    """Has parameters that nothing reaches, and in a subclass one that the first step alone reaches."""
+
+    is_late = False
+
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.spare = nn.Linear(30, 30)
+        self.register_buffer("steps", torch.zeros(()))
+
+    def posterior(self, x: Tensor, draw: Draw) -> None:
+        if self.training and self.is_late and not self.steps:
+            x = x * self.spare.bias.exp().prod()
+        if self.training:
+            self.steps = self.steps + 1
+        super().posterior(x, draw)
+
+
+class Late(Spare):
+    is_late = True
+
+
+def test_what_nothing_reaches_is_no_coordinate_of_a_tracked_gradient() -> None:
+    """Neither after a resume: the state has no part of it."""
+    pixels = (torch.rand(20, 16, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+
+    def of(kind: type[SmallModel]) -> Trainer:
+        torch.manual_seed(0)
+        model = ProgramModel(kind(small_data()), small_data())
+        return small_trainer(model=model, stored=pixels, tracked=[resolve_pair("iwae", "stl", K)])
+
+    rows = {SmallModel: take(of(SmallModel), 3).row()}
+    for kind, known in ((Spare, set[str]()), (Late, {"spare.bias"})):
+        whole, resumed = take(of(kind), 2), of(kind)
+        assert set(whole.model.unreached) == {"spare.weight", "spare.bias"}
+        state = whole.state()
+        found = {
+            part
+            for name in state.optimizer
+            for part in whole.model.unreached
+            if name.startswith(TRACKED) and part in name
+        }
+        assert found == known
+        resumed.load(state.step, state.model, state.optimizer, state.window)
+        rows[kind] = take(whole, 1).row()
+        assert rows[kind] == take(resumed, 1).row()
+    assert rows[SmallModel] == rows[Spare]
+    assert rows[Late]["stl.posterior_variance"] != rows[Spare]["stl.posterior_variance"], "30 more coordinates"
 
 
 class Watched(planted.Recurrent):
