@@ -15,7 +15,7 @@ from dregcli.app.papers.showing import NO_NUMBERS
 from dregcli.errors import RunNotFound, UsageError
 from dregcli.filesystem import LOCAL, make_folders, write_aside
 from dregcli.report.drawn import Drawn
-from dregcli.report.papers.tables import differences_table, panel_table
+from dregcli.report.papers.tables import differences_table, pairs_table, panel_table
 from dregcli.report.tables import Table
 from dregcli.wording import listed, shell_command
 
@@ -120,7 +120,12 @@ def page(asked: Asked, results: Results, drawn: Drawn | None) -> str:
         *([f"In what our runs differ: {' '.join(paper.ours)}"] if paper.ours else []),
         *([f"![{drawn.alt}]({asked.stem}.png)"] if drawn else []),
         *([_table(differences_table(results.compared))] if results.compared else [NO_NUMBERS]),
-        *(_table(panel_table(each)) for each in results.drawings if each.lines),
+        *(
+            _table(table(each))
+            for each in results.drawings
+            for table, is_shown in ((panel_table, each.lines), (pairs_table, each.pairs))
+            if is_shown
+        ),
     ]
     return "\n\n".join(parts) + "\n"
 

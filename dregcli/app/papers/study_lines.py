@@ -1,12 +1,16 @@
 """The lines of a figure, and the numbers beside published ones, from trained runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from dregcli.app.papers.kind import Asked
 from dregcli.app.papers.scaling import shorter_in_words
 from dregcli.app.papers.studies import Member, number_of
+from dregcli.names import Split
 from dregcli.report.aggregate import number
+from dregcli.report.comparison import Measure, measures_of
 from dregcli.report.figures.style import POINTS
+from dregcli.report.paired import Paired, all_pairs, judged_together
 from dregcli.report.papers.outcome import Compared, Drawing, Line, Mark, Point
 from dregcli.report.papers.quantities import QUANTITIES
 from dregcli.report.series import band
@@ -48,7 +52,26 @@ def drawing_of(
         tuple(each for each in lines if each.points or each.band),
         tuple(marks),
         max(floors, default=None),
+        pairs=_pairs(by_label, quantity.split) if is_along and quantity.split else (),
     )
+
+
+def _pairs(by_label: Mapping[str, Sequence[Member]], split: Split) -> tuple[Paired, ...]:
+    """Return the differences of final bounds between lines that share seeds, the higher line first.
+
+    Only bounds of one measure are compared: not those at another K or of other pixels.
+    """
+    found: dict[Measure, dict[str, dict[int, float]]] = {}
+    for label, members in by_label.items():
+        for row in (row for each in members if each.group for row in each.group.seeds()):
+            for measure, bound in measures_of(row).items():
+                if (measure.kind, measure.split) == ("final", split):
+                    found.setdefault(measure, {}).setdefault(label, {})[row.seed] = bound
+    pairs: list[Paired] = []
+    for values in found.values():
+        order = sorted(values, key=lambda label, values=values: -fmean(values[label].values()))
+        pairs += [each for each in all_pairs({label: values[label] for label in order}) if each.seeds]
+    return tuple(judged_together(pairs))
 
 
 def _line(label: str, members: Sequence[Member], panel: Panel) -> Line:

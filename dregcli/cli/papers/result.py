@@ -28,7 +28,7 @@ def show_result(terminal: Terminal, result: "PaperResult") -> None:
     """Show each panel as a table, the published numbers beside ours, and where the figure is."""
     from dregcli.app.papers.showing import NO_NUMBERS
     from dregcli.cli.training.study import study_in_counts
-    from dregcli.report.papers.tables import differences_table, panel_table
+    from dregcli.report.papers.tables import differences_table, pairs_table, panel_table
 
     if terminal.as_json:
         terminal.result(result.as_json())
@@ -40,6 +40,9 @@ def show_result(terminal: Terminal, result: "PaperResult") -> None:
         if drawing.lines:
             terminal.line()
             _table(terminal, panel_table(drawing))
+        if drawing.pairs:
+            terminal.line()
+            _table(terminal, pairs_table(drawing))
     terminal.line()
     if results.compared:
         _table(terminal, differences_table(results.compared))

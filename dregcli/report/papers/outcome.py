@@ -7,6 +7,7 @@ from typing import Any
 
 from dregcli.columns import at_floor
 from dregcli.report.aggregate import Aggregate
+from dregcli.report.paired import Paired
 from dregcli.report.series import Band
 
 
@@ -56,6 +57,7 @@ class Drawing:
         marks: published numbers.
         floor: the value of pure noise; None if there is none.
         is_excess: whether a value is drawn only if it is at least two standard errors above 0.
+        pairs: differences of two lines at the end of training, seed by seed, the better line first; nats per example.
     """
 
     title: str
@@ -67,6 +69,7 @@ class Drawing:
     marks: tuple[Mark, ...] = ()
     floor: float | None = None
     is_excess: bool = False
+    pairs: tuple[Paired, ...] = ()
 
     def is_noise(self, point: Point) -> bool:
         """Return whether pure noise could have this point's value, too."""
@@ -137,6 +140,18 @@ def lines_as_json(drawings: Sequence[Drawing]) -> list[dict[str, Any]]:
                     ],
                 }
                 for line in drawing.lines
+            ],
+            "differences": [
+                {
+                    "higher": each.a,
+                    "lower": each.b,
+                    "value": each.difference,
+                    "stderr": each.stderr,
+                    "interval": each.interval,
+                    "seeds": each.seeds,
+                    "verdict": each.verdict,
+                }
+                for each in drawing.pairs
             ],
         }
         for drawing in drawings

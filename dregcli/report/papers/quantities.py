@@ -46,7 +46,8 @@ class Quantity:
         floor: returns the value of pure noise, given the network; None if there is none.
         needs_evaluation: whether it is the result of an evaluation after training.
         is_tracked: whether runs must track their estimator for it.
-        split: the split of which runs must compute the bound; None if it is no bound of theirs.
+        split: the split of which runs must compute the bound; None if it is no bound of theirs. The bounds of two
+            lines can be compared seed by seed.
     """
 
     name: str

@@ -3,8 +3,17 @@
 from collections.abc import Sequence
 
 from dregcli.report.papers.outcome import Compared, Drawing, Point
-from dregcli.report.tables import NOTHING, Cell, Column, Table, mean
-from dregcli.wording import AT_FLOOR, scientific, with_error
+from dregcli.report.tables import (
+    NOTHING,
+    Cell,
+    Column,
+    Table,
+    count,
+    mean,
+    paired_difference,
+    verdict_in_words,
+)
+from dregcli.wording import AT_FLOOR, interval, scientific, with_error
 
 _READ = {
     "table": "table",
@@ -67,6 +76,33 @@ def panel_table(drawing: Drawing) -> Table:
         for line in drawing.lines
     ]
     return Table(f"{drawing.title}, {drawing.y}: mean ± s.e.", tuple(columns), tuple(rows))
+
+
+def pairs_table(drawing: Drawing) -> Table:
+    """Return a table with one row for each difference of two lines at the end of training."""
+    columns = (
+        Column("difference", numeric=False),
+        Column("nats ± s.e."),
+        Column("95 % interval"),
+        Column("shared seeds"),
+        Column("verdict", numeric=False),
+    )
+    labels = {label: label for each in drawing.pairs for label in (each.a, each.b)}
+    rows = [
+        (
+            Cell(f"{each.a} minus {each.b}"),
+            paired_difference(each),
+            Cell(interval(each.interval, each.stderr), each.interval[0]) if each.interval else NOTHING,
+            count(len(each.seeds)),
+            Cell(verdict_in_words(each, labels)),
+        )
+        for each in drawing.pairs
+    ]
+    tests = sum(each.adjusted is not None for each in drawing.pairs)
+    note = (
+        f"verdicts by Student's t, adjusted by Holm's method for these {tests} tests: any is false with at most 5 %."
+    )
+    return Table(f"{drawing.title}: differences over shared seeds", columns, tuple(rows), (note,) if tests else ())
 
 
 def _signed(value: float, stderr: float | None) -> str:

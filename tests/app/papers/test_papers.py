@@ -18,7 +18,8 @@ from dregcli.app.papers.kind import Asked, PaperRequest
 from dregcli.app.papers.kinds import KINDS, kind_of
 from dregcli.app.papers.run import preview_paper, run_paper
 from dregcli.app.papers.showing import NO_NUMBERS
-from dregcli.app.papers.studies import members_of, request_of, training_of
+from dregcli.app.papers.studies import Member, members_of, request_of, training_of
+from dregcli.app.papers.study_lines import drawing_of
 from dregcli.app.papers.toy_file import gradient_of, pair_of
 from dregcli.app.studies import worker
 from dregcli.app.studies.launch import planned
@@ -57,6 +58,12 @@ def test_the_kinds_are_those_of_files() -> None:
     assert set(KINDS) == set(document.KINDS)
 
 
+def _at_other_k(member: Member, more: int) -> Member:
+    assert member.group is not None
+    rows = [replace(row, spec={**row.spec, "k": row.spec["k"] + more}) for row in member.group.rows]
+    return replace(member, group=replace(member.group, rows=tuple(rows)))
+
+
 def test_a_study_ends_with_numbers_of_its_own_runs_and_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = asked(TRAINING)
     first = Recorder()
@@ -89,6 +96,17 @@ def test_a_study_ends_with_numbers_of_its_own_runs_and_is_not_repeated(monkeypat
         assert line.points[0].y.mean == pytest.approx(fmean(ends), rel=1e-12)
         assert line.band is not None
         assert [*line.band.x] == [5.0, 10.0]
+    (pair,) = bound.pairs
+    ends = {
+        each: [runs[each, seed].info().summary["bounds"]["valid"]["value"] for seed in (0, 1)]
+        for each in ("iwae", "rws")
+    }
+    first, second = sorted(ends, key=lambda each: -fmean(ends[each]))
+    differences = [one - other for one, other in zip(ends[first], ends[second], strict=True)]
+    assert (pair.a.split("/")[0], pair.b.split("/")[0], pair.seeds) == (first, second, (0, 1))
+    assert pair.difference == pytest.approx(fmean(differences), rel=1e-12)
+    assert pair.stderr == pytest.approx(abs(differences[0] - differences[1]) / 2.0, rel=1e-9)
+    assert not variance.pairs + likelihood.pairs + snr.pairs
     rows = [runs["rws", seed].metrics("train")["reparam.posterior_variance_window"][-1] for seed in (0, 1)]
     assert variance.lines[1].points[0].y.mean == pytest.approx(fmean(map(float, rows)), rel=1e-12)
     assert [(mark.label, mark.x, mark.y) for mark in likelihood.marks] == [("iwae/dreg", 2.0, -30.5)]
@@ -108,8 +126,10 @@ def test_a_study_ends_with_numbers_of_its_own_runs_and_is_not_repeated(monkeypat
     assert kind.state(experiment).is_complete
     assert kind.expected(experiment) is None
     assert not any(note.startswith("this takes") for note in again.notes)
-    (first_done, *_) = members_of(planned(request_of(experiment), experiment.data_dir), RunStore(Path("runs")))
-    group = first_done.group
+    done = members_of(planned(request_of(experiment), experiment.data_dir), RunStore(Path("runs")))
+    apart = [_at_other_k(member, more) for more, member in enumerate(done)]
+    assert not drawing_of(experiment.paper.figure[0], apart, []).pairs, "bounds at unlike K are not compared"
+    group = done[0].group
     assert group is not None
     assert evaluated(group, Wanted(Split.TEST, 6, 20)) is not None
     assert evaluated(group, Wanted(Split.TEST, 6, 19)) is None, "of other examples"

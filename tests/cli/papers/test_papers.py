@@ -37,6 +37,7 @@ def test_an_experiment_of_ones_own(capsys, real_figures) -> None:
     shown = run(capsys, "paper", "run", "my.toml", "--scale", 0.25)
     for text in (
         "published numbers beside ours",
+        "differences over shared seeds",
         "by eye in a picture",
         "2 runs: 2 done before",
         "figure: papers/my",
