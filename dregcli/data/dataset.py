@@ -211,10 +211,6 @@ class Dataset:
         """Whether the values are read from the cache file only when they are needed."""
         return isinstance(self.splits[Split.TRAIN], np.memmap)
 
-    def mean_intensity(self) -> NDArray[np.float32]:
-        """Return the mean image of the training split, (pixels,): in [0, 1], or in the unit of real values."""
-        return self.scanned.moments.mean.astype(np.float32)
-
     def spread(self) -> NDArray[np.float32]:
         """Return the scale of each pixel, (pixels,): its standard deviation in the training split.
 

@@ -30,7 +30,7 @@ class Theta:
 
     @property
     def shared(self) -> "Theta":
-        """The same weights by the objective that other objectives have them from; see ``Objective.of_theta``."""
+        """The same weights, named by the objective that gives them to others; see ``Objective.of_theta``."""
         return replace(self, objective=self.objective.of_theta)
 
 

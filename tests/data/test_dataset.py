@@ -24,19 +24,15 @@ def build(**changes):
     return Dataset.build(**{**fields, **changes})
 
 
-def test_mean_intensity_is_the_exact_mean_of_train():
+def test_the_mean_is_the_exact_mean_of_train():
     dataset = build()
     expected = [sum(int(value) for value in column) / (8 * 16) for column in dataset.splits[Split.TRAIN].T]
-    mean = dataset.mean_intensity()
-    assert mean.dtype == np.float32
-    np.testing.assert_array_equal(mean, np.array(expected, np.float32))
+    np.testing.assert_allclose(dataset.scanned.moments.mean, expected, rtol=1e-15)
 
 
-def test_mean_intensity_does_not_overflow():
+def test_the_mean_does_not_overflow():
     splits = {split: np.full((70_000, 1), 255, np.uint8) for split in Split}
-    np.testing.assert_array_equal(
-        build(height=1, width=1, levels=255, splits=splits).mean_intensity(), np.ones(1, np.float32)
-    )
+    assert build(height=1, width=1, levels=255, splits=splits).scanned.moments.mean == [1.0]
 
 
 def test_arrays_are_read_only():

@@ -66,13 +66,13 @@ def test_fixed_pixels_are_those_of_their_split(tmp_path, digits, mapped, binaris
     whole = _seen(data, Split.TRAIN, torch.arange(len(digits.splits[Split.TRAIN])))
     mean, spread = data.model_data.mean.flatten().numpy(), data.model_data.spread.flatten().numpy()
     np.testing.assert_array_equal(mean, whole.mean(axis=0, dtype=np.float64).astype(np.float32))
-    assert np.abs(mean - digits.mean_intensity()).max() > 0.01
+    assert np.abs(mean - digits.scanned.moments.mean).max() > 0.01
     # The spread that the model is told is that of the pixels that it sees, not of the grey levels.
     np.testing.assert_allclose(spread, whole.std(axis=0).clip(min=LEAST_SPREAD), rtol=1e-4)
 
 
 def test_drawn_pixels_have_the_mean_and_the_spread_of_their_intensity(digits) -> None:
-    known, mean = RunData(digits, _spec(digits)).model_data, digits.mean_intensity()
+    known, mean = RunData(digits, _spec(digits)).model_data, digits.scanned.moments.mean.astype(np.float32)
     np.testing.assert_array_equal(known.mean.flatten().numpy(), mean)
     pixels = RunData(digits, _spec(digits)).pixels
     rows, stream = torch.tensor(digits.splits[Split.TRAIN]), torch.Generator().manual_seed(3)

@@ -59,8 +59,8 @@ def test_conventions(data_dir):
     assert (larochelle.split_convention, larochelle.checksum) == ("larochelle", dreg.checksum)
 
 
-def test_mean_intensity(data_dir):
-    mean = load_dataset("mnist", data_dir).mean_intensity()
+def test_the_mean_of_the_intensities(data_dir):
+    mean = load_dataset("mnist", data_dir).scanned.moments.mean
     # The training mean of all 60,000 images is .1307; these are 50,000 of them.
     assert mean.mean() == pytest.approx(0.1310, abs=2e-4)
     assert mean[0] == 0
